@@ -1,0 +1,322 @@
+//! The port to whatever runs containers.
+//!
+//! [`Runtime`] is the whole of what the agent asks: a sandbox for a pod, containers in it, commands
+//! beside them, sockets that belong to the pod's network namespace, and events about what ended. An
+//! adapter (`probelet-runtime-native` today) implements it; a suite of conformance tests is what each one
+//! passes.
+//!
+//! It is not a place for decisions: nothing here restarts, backs off, or interprets an exit code. When
+//! to start and stop is the engine's matter.
+//!
+//! Start reading at [`Runtime`].
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use probelet_model::id::{ContainerId, ContainerName, PodUid};
+use probelet_model::pod::{User, Volume, VolumeMount};
+use probelet_model::time::Wall;
+use serde::{Deserialize, Serialize};
+
+/// A runtime of containers.
+///
+/// Every call may be made from any task, several at once; calls about one pod take effect in the order
+/// they are made. A call that is dropped before it answers may or may not have taken effect: ask
+/// [`Runtime::pods`]. Nothing a runtime has started depends on the caller's process staying alive.
+pub trait Runtime: Send + Sync + 'static {
+    /// Takes the events of all pods, from now on and those kept while nobody listened. Exits reach the
+    /// listener at least once; the same exit may come again after a restart of the caller.
+    ///
+    /// To be called once; the stream of a second call stays empty.
+    fn events(&self) -> Events;
+
+    /// What stands: every sandbox, and in it every container that has not been removed, the ended ones
+    /// with how they ended. Called once at start, before anything else, it also re-attaches to them.
+    fn pods(&self) -> impl Future<Output = Result<Vec<PodRecord>, RuntimeError>> + Send;
+
+    /// Makes the pod's sandbox: namespaces, network, volumes. Does nothing if it stands already.
+    fn start_pod(&self, config: PodConfig) -> impl Future<Output = Result<(), StartPodError>> + Send;
+
+    /// Starts one run of one container in a standing sandbox.
+    fn start_container(
+        &self,
+        pod: &PodUid,
+        config: ContainerConfig,
+    ) -> impl Future<Output = Result<Started, StartContainerError>> + Send;
+
+    /// Ends a container: TERM to its main process now, KILL to every process of it after `grace`. Answers
+    /// when that is under way; the exit comes as an event. The runtime keeps the deadline itself, so the
+    /// kill happens whether the caller lives or not. A second call can only bring the deadline forward.
+    /// A container that has ended, or that nobody knows, is no error.
+    fn stop_container(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        grace: Duration,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Removes the sandbox and all that belongs to it: kills what still runs, unmounts, removes its
+    /// directory with logs and empty-dir volumes. Answers when nothing is left. A pod that nobody knows
+    /// is no error.
+    fn remove_pod(&self, pod: &PodUid) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Runs a command in a running container, with the container's environment, user and working
+    /// directory, without stdin.
+    ///
+    /// After `request.timeout`, counted from its start, everything the command started is killed and
+    /// reaped and the answer is [`ExecError::TimedOut`]. The answer does not wait for pipes that a
+    /// child of the command still holds once the command itself has ended.
+    fn exec(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        request: ExecRequest,
+    ) -> impl Future<Output = Result<ExecOutput, ExecError>> + Send;
+
+    /// A fresh, unconnected, non-blocking TCP socket that belongs to the pod's network namespace.
+    fn tcp_socket(&self, pod: &PodUid, family: Family) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+}
+
+/// What the agent reads events from: bounded only by the number of containers, as each has one exit.
+pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
+
+/// Something that happened without being asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A container has ended.
+    Exited {
+        /// Its pod.
+        pod: PodUid,
+        /// Which run.
+        container: ContainerId,
+        /// How.
+        exit: Exit,
+    },
+    /// The sandbox is gone and all its containers with it, and nobody had asked for that.
+    PodLost {
+        /// The pod.
+        pod: PodUid,
+    },
+}
+
+/// How one run of a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// 128 plus the signal if a signal ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When, in whole nanoseconds of the wall clock.
+    #[serde(with = "wall_nanos")]
+    pub finished_at: Wall,
+}
+
+/// Serialises a [`Wall`] without cutting it to seconds.
+pub mod wall_nanos {
+    use probelet_model::time::Wall;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// As an integer.
+    #[expect(clippy::trivially_copy_pass_by_ref, clippy::missing_errors_doc, reason = "serde's signature")]
+    pub fn serialize<S: Serializer>(wall: &Wall, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(wall.0)
+    }
+
+    /// From an integer.
+    #[expect(clippy::missing_errors_doc, reason = "serde's signature")]
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Wall, D::Error> {
+        i64::deserialize(deserializer).map(Wall)
+    }
+}
+
+/// All a runtime needs to make a pod's sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodConfig {
+    /// The pod's uid.
+    pub uid: PodUid,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// Host name in the pod's UTS namespace.
+    pub hostname: String,
+    /// How it meets the network.
+    pub network: Network,
+    /// The volumes that containers may mount, checked or made now.
+    pub volumes: Vec<Volume>,
+}
+
+/// How a pod meets the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// Its own network namespace, with this address on its loopback interface.
+    Own(IpAddr),
+    /// The host's.
+    Host,
+}
+
+/// One run of one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// The id it will have, chosen by the caller, never used before: so that a caller who dies while
+    /// starting knows its own container again.
+    pub id: ContainerId,
+    /// The container's name in its pod.
+    pub name: ContainerName,
+    /// How many runs were before; it names the log file, `<container>/<n>.log`.
+    pub restart_count: u32,
+    /// Command and arguments, `$(VAR)` expanded; never empty.
+    pub argv: Vec<String>,
+    /// The environment of the spec, `$(VAR)` expanded. The runtime adds PATH, HOME and HOSTNAME where
+    /// they are missing, and nothing of its own environment.
+    pub env: Vec<(String, String)>,
+    /// Absolute, made if missing; `/` if `None`.
+    pub working_dir: Option<String>,
+    /// Where its pod's volumes go.
+    pub mounts: Vec<VolumeMount>,
+    /// Whom it runs as.
+    pub user: User,
+}
+
+/// A container that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// When its command was executed.
+    #[serde(with = "wall_nanos")]
+    pub started_at: Wall,
+    /// Its main process, as the caller's pid namespace counts.
+    pub pid: u32,
+}
+
+/// A sandbox that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRecord {
+    /// What it was made from.
+    pub config: PodConfig,
+    /// Its containers, oldest run first.
+    pub containers: Vec<ContainerRecord>,
+}
+
+/// One run of a container, as the runtime remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// The run.
+    pub id: ContainerId,
+    /// The container's name in its pod.
+    pub name: ContainerName,
+    /// How many runs were before.
+    pub restart_count: u32,
+    /// When its command was executed, and as what process.
+    pub started: Started,
+    /// How it ended; `None` while it runs.
+    pub exit: Option<Exit>,
+}
+
+/// A command to run in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// Command and arguments, `$(VAR)` expanded; never empty.
+    pub argv: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How many bytes of stdout, and of stderr, are kept.
+    pub output_limit: usize,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecOutput {
+    /// 128 plus the signal if a signal ended it.
+    pub exit_code: i32,
+    /// The first bytes it wrote.
+    pub stdout: Vec<u8>,
+    /// The first bytes it wrote.
+    pub stderr: Vec<u8>,
+}
+
+/// The kind of address a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+/// The runtime itself failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum RuntimeError {
+    /// No such sandbox.
+    #[error("pod {0} has no sandbox")]
+    NoPod(PodUid),
+    /// Anything else, said for people.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why a pod's sandbox could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum StartPodError {
+    /// A volume is not what its spec says; the pod waits, as upstream, with a `FailedMount` event.
+    #[error("{0}")]
+    Volume(String),
+    /// Anything else, a `FailedCreatePodSandBox` event.
+    #[error("{0}")]
+    Sandbox(String),
+}
+
+/// Why a container did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum StartContainerError {
+    /// No such sandbox.
+    #[error("pod {0} has no sandbox")]
+    NoPod(PodUid),
+    /// The container could not be made: its root file system or its mounts.
+    #[error("{0}")]
+    Create(String),
+    /// Its command could not be executed.
+    #[error("{0}")]
+    Command(String),
+}
+
+/// Why a command gave no exit code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum ExecError {
+    /// It did not end in time; everything it had started is gone.
+    #[error("timed out")]
+    TimedOut,
+    /// The container does not run.
+    #[error("container {0} is not running")]
+    NotRunning(ContainerId),
+    /// The command could not be executed.
+    #[error("{0}")]
+    Command(String),
+    /// The runtime itself failed.
+    #[error("{0}")]
+    Runtime(String),
+}
+
+/// Where a pod's container logs are, below a runtime's log directory:
+/// `<namespace>_<name>_<uid>/<container>/<restart count>.log`.
+///
+/// Upstream: kubelet pkg/kubelet/kuberuntime/helpers.go, BuildPodLogsDirectory and
+/// BuildContainerLogsDirectory.
+#[must_use]
+pub fn log_path(namespace: &str, name: &str, uid: &PodUid, container: &ContainerName, restart_count: u32) -> PathBuf {
+    let pod = format!("{namespace}_{name}_{uid}");
+    PathBuf::from(pod).join(container.as_str()).join(format!("{restart_count}.log"))
+}
