@@ -1,0 +1,188 @@
+//! All that can happen to a node.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use probelet_model::id::{ContainerId, ContainerName, ObjectKey, PodUid};
+use probelet_model::pod::{Deletion, Pod};
+use probelet_model::probe::{Outcome, ProberError};
+use probelet_model::service::Service;
+use probelet_model::status::PodStatus;
+use probelet_model::time::Wall;
+
+use crate::memory::PodMemory;
+
+/// One attempt of one probe, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub u64);
+
+/// One asked-for operation of the runtime, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub u64);
+
+/// Something that has happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A pod is to run here, or it has changed in a way that a pod may.
+    PodApplied {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// Where it comes from; ignored for a pod that is known already.
+        origin: Origin,
+    },
+    /// The pod is to end within the grace and then to be forgotten.
+    PodDeleted {
+        /// Which.
+        pod: PodUid,
+        /// When and with what grace. A later deletion can only shorten an earlier one.
+        deletion: Deletion,
+    },
+    /// The pod is to end within its own grace; the object stays.
+    PodStopped {
+        /// Which.
+        pod: PodUid,
+    },
+    /// A Service is there, or has changed.
+    ServiceApplied {
+        /// The Service.
+        service: Arc<Service>,
+    },
+    /// A Service is gone.
+    ServiceDeleted {
+        /// Its key.
+        key: ObjectKey,
+    },
+    /// Answers [`crate::effect::Effect::StartPod`].
+    PodStarted {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        operation: OperationId,
+        /// The pod's address, or why there is no sandbox.
+        result: Result<IpAddr, PodFailure>,
+    },
+    /// Answers [`crate::effect::Effect::StartContainer`].
+    ContainerStarted {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        operation: OperationId,
+        /// When its command was executed, or why not.
+        result: Result<Wall, ContainerFailure>,
+    },
+    /// A container has ended. Comes at least once for every run.
+    ContainerExited {
+        /// Which pod.
+        pod: PodUid,
+        /// Which run.
+        container: ContainerId,
+        /// How.
+        exit: Exit,
+    },
+    /// The pod's sandbox is gone with all in it, unasked.
+    PodLost {
+        /// Which.
+        pod: PodUid,
+    },
+    /// Answers [`crate::effect::Effect::RemovePod`].
+    PodRemoved {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        operation: OperationId,
+        /// What could not be removed.
+        result: Result<(), String>,
+    },
+    /// Answers [`crate::effect::Effect::RunHook`].
+    HookFinished {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        operation: OperationId,
+        /// Why it failed.
+        result: Result<(), String>,
+    },
+    /// Answers [`crate::effect::Effect::StartAttempt`].
+    AttemptFinished {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        attempt: AttemptId,
+        /// What it saw, or why it saw nothing.
+        result: Result<Outcome, ProberError>,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// Time has passed.
+    Wake,
+}
+
+/// Where a pod comes from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Somebody has just applied it.
+    New,
+    /// It was in the store when the agent started.
+    Restored {
+        /// The status it had.
+        status: Box<PodStatus>,
+        /// What the engine had noted, if that could be read.
+        memory: Option<PodMemory>,
+        /// What the runtime says stands; `None` if there is no sandbox.
+        standing: Option<Standing>,
+    },
+}
+
+/// A sandbox that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The pod's address.
+    pub ip: IpAddr,
+    /// Its containers, oldest run first.
+    pub containers: Vec<StandingContainer>,
+}
+
+/// One run of a container, as the runtime remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingContainer {
+    /// The run.
+    pub id: ContainerId,
+    /// The container's name.
+    pub name: ContainerName,
+    /// How many runs were before.
+    pub restart_count: u32,
+    /// When its command was executed.
+    pub started_at: Wall,
+    /// How it ended; `None` while it runs.
+    pub exit: Option<Exit>,
+}
+
+/// How one run of a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// 128 plus the signal if a signal ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When.
+    pub finished_at: Wall,
+}
+
+/// Why a sandbox could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodFailure {
+    /// A volume is not what its spec says.
+    Volume(String),
+    /// Anything else.
+    Sandbox(String),
+}
+
+/// Why a container did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerFailure {
+    /// It could not be made.
+    Create(String),
+    /// It was made, and its command could not be executed.
+    Command(String),
+}

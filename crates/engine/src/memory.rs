@@ -1,0 +1,92 @@
+//! What the next agent must know.
+//!
+//! Everything here is durable by design: it outlives a crash of the agent, so that nothing flips until a
+//! new attempt says so. Points in time are written as wall time, because the monotonic clock means
+//! nothing after a reboot.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use probelet_model::id::{ContainerId, ContainerName};
+use probelet_model::probe::{ProbeKind, Verdict};
+use probelet_model::time::{Mono, Now, Wall};
+use serde::{Deserialize, Serialize};
+
+/// One pod's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodMemory {
+    /// Its containers.
+    pub containers: BTreeMap<ContainerName, ContainerMemory>,
+}
+
+/// One container's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerMemory {
+    /// The newest run that was asked for.
+    pub id: Option<ContainerId>,
+    /// How many runs were before that one.
+    pub restart_count: u32,
+    /// It was being stopped.
+    pub stopping: Option<StoppingMemory>,
+    /// The back-off: the wait, and when it was set.
+    pub back_off: Option<(Duration, Instant)>,
+    /// Its probes.
+    pub probes: BTreeMap<ProbeKind, ProbeMemory>,
+}
+
+/// What a container that was being stopped was to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppingMemory {
+    /// To be started again in the same turn, whatever its exit code.
+    pub restart: bool,
+    /// When the run before it had ended, which is what that restart's back-off is judged by.
+    pub previous_exit: Option<Instant>,
+}
+
+/// One probe's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeMemory {
+    /// The run that the verdict is about.
+    pub container: Option<ContainerId>,
+    /// The verdict.
+    pub verdict: Option<Verdict>,
+    /// Whether the last counted attempt was a success.
+    pub success: bool,
+    /// How many of that sort in a row, counted up to the threshold and no further, so that a probe
+    /// that goes on as before need not be written down again.
+    pub run: u32,
+    /// The probe has said its last word about this run.
+    pub on_hold: bool,
+    /// A tick of its grid.
+    pub anchor: Instant,
+}
+
+/// A monotonic instant, written as wall time in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Instant(i64);
+
+impl Instant {
+    /// `origin` is one reading of both clocks that stays the same while the agent lives, so that an
+    /// instant that has not moved is written the same every time.
+    pub(crate) fn written(at: Mono, origin: Now) -> Self {
+        let offset = i128::from(at.0) - i128::from(origin.mono.0);
+        Self(i64::try_from(i128::from(origin.wall.0) + offset).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn read(self, now: Now) -> Mono {
+        let offset = i128::from(self.0) - i128::from(now.wall.0);
+        Mono(u64::try_from((i128::from(now.mono.0) + offset).max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// A point that must have been: if the wall clock was set back since, it is taken to be now.
+    pub(crate) fn read_past(self, now: Now) -> Mono {
+        self.read(now).min(now.mono)
+    }
+
+    /// What it is on the wall clock.
+    #[must_use]
+    pub const fn wall(self) -> Wall {
+        Wall(self.0)
+    }
+}

@@ -1,0 +1,439 @@
+//! The node: routes inputs to pods, and makes one commit of what a turn changed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use probelet_model::id::{ContainerId, ObjectKey, PodUid};
+use probelet_model::pod::Deletion;
+use probelet_model::service::{Endpoints, Service};
+use probelet_model::status::{ConditionKind, PodStatus};
+use probelet_model::time::{Mono, Now, Wall};
+
+use crate::backoff::BackOffLimits;
+use crate::effect::{Commit, Effect, EndpointsChange};
+use crate::endpoints::{Candidate, endpoints};
+use crate::input::{AttemptId, Input, OperationId, Origin};
+use crate::pod::{Ending, PodMachine};
+use crate::random::Random;
+
+/// What does not change while the engine lives.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name, as endpoints tell it.
+    pub node_name: String,
+    /// The node's address.
+    pub host_ip: IpAddr,
+    /// All chance comes from here.
+    pub seed: u64,
+    /// The numbers of CrashLoopBackOff.
+    pub back_off: BackOffLimits,
+}
+
+/// When the engine wants to be woken, and for whose sake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Mono,
+    /// Which pod asked for it.
+    pub pod: PodUid,
+}
+
+/// The engine of one node. See the crate's docs for the contract.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    /// One reading of both clocks, by which instants are written down.
+    origin: Now,
+    ids: Ids,
+    spread: Random,
+    pods: BTreeMap<PodUid, PodMachine>,
+    services: BTreeMap<ObjectKey, ServiceMachine>,
+    deadlines: BTreeSet<(Mono, PodUid)>,
+    effects: VecDeque<Effect>,
+    stale_answers: u64,
+}
+
+/// A Service and what was last committed for it.
+#[derive(Debug)]
+struct ServiceMachine {
+    service: Arc<Service>,
+    committed: Option<(Endpoints, Option<Wall>)>,
+}
+
+/// What the machines of a pod need for one turn.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) config: &'a Config,
+    pub(crate) ids: &'a mut Ids,
+    pub(crate) out: &'a mut Vec<Effect>,
+    stale_answers: &'a mut u64,
+}
+
+impl Turn<'_> {
+    /// Counts an answer that nobody waits for.
+    pub(crate) const fn stale(&mut self) {
+        *self.stale_answers += 1;
+    }
+
+    /// A wall time of the past on the monotonic clock.
+    pub(crate) fn mono_of(&self, wall: Wall) -> Mono {
+        let ago = self.now.wall.since(wall);
+        Mono(
+            self.now
+                .mono
+                .0
+                .saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// Fresh ids.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    attempts: u64,
+    operations: u64,
+    containers: Random,
+}
+
+impl Ids {
+    pub(crate) const fn attempt(&mut self) -> AttemptId {
+        self.attempts += 1;
+        AttemptId(self.attempts)
+    }
+
+    pub(crate) const fn operation(&mut self) -> OperationId {
+        self.operations += 1;
+        OperationId(self.operations)
+    }
+
+    pub(crate) fn container(&mut self) -> ContainerId {
+        ContainerId::from(self.containers.container_id())
+    }
+}
+
+impl Engine {
+    /// An engine without pods, as of `now`.
+    #[must_use]
+    pub fn new(config: Config, now: Now) -> Self {
+        let ids = Ids {
+            attempts: 0,
+            operations: 0,
+            containers: Random::new(config.seed, 1),
+        };
+        Self {
+            origin: now,
+            ids,
+            spread: Random::new(config.seed, 2),
+            pods: BTreeMap::new(),
+            services: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            effects: VecDeque::new(),
+            stale_answers: 0,
+            config,
+        }
+    }
+
+    /// Takes in one thing that has happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::PodApplied { pod, origin } => {
+                let uid = pod.uid.clone();
+                if let Some(machine) = self.pods.get_mut(&uid) {
+                    machine.apply(pod);
+                } else {
+                    let machine = self.admit(pod, origin, now);
+                    self.pods.insert(uid.clone(), machine);
+                }
+                self.turn(now, &uid, |_, _| {});
+            }
+            Input::PodDeleted { pod, deletion } => {
+                self.turn(now, &pod, |machine, _| {
+                    machine.end(Ending {
+                        deletion,
+                        delete: true,
+                    })
+                });
+            }
+            Input::PodStopped { pod } => self.turn(now, &pod, |machine, turn| {
+                let grace = machine.pod.termination_grace_period;
+                let deletion = Deletion {
+                    at: turn.now.wall,
+                    grace,
+                };
+                machine.end(Ending {
+                    deletion,
+                    delete: false,
+                });
+            }),
+            Input::ServiceApplied { service } => {
+                let key = service_key(&service);
+                let committed = self
+                    .services
+                    .remove(&key)
+                    .and_then(|machine| machine.committed);
+                self.services
+                    .insert(key.clone(), ServiceMachine { service, committed });
+                let changes =
+                    self.endpoints_changes(|machine| service_key(&machine.service) == key, None);
+                self.commit(Commit {
+                    statuses: Vec::new(),
+                    endpoints: changes,
+                });
+            }
+            Input::ServiceDeleted { key } => {
+                self.services.remove(&key);
+            }
+            Input::PodStarted {
+                pod,
+                operation,
+                result,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.sandbox_started(operation, result, turn)
+                });
+            }
+            Input::ContainerStarted {
+                pod,
+                operation,
+                result,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.container_started(operation, result, turn)
+                });
+            }
+            Input::ContainerExited {
+                pod,
+                container,
+                exit,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.container_exited(&container, exit, turn)
+                });
+            }
+            Input::PodLost { pod } => self.turn(now, &pod, PodMachine::sandbox_lost),
+            Input::PodRemoved {
+                pod,
+                operation,
+                result,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.sandbox_removed(operation, result, turn)
+                });
+            }
+            Input::HookFinished {
+                pod,
+                operation,
+                result,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.hook_finished(operation, result, turn)
+                });
+            }
+            Input::AttemptFinished {
+                pod,
+                attempt,
+                result,
+                duration,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.attempt_finished(attempt, &result, duration, turn)
+                });
+            }
+            Input::Wake => {
+                while let Some((at, pod)) = self.deadlines.first().cloned()
+                    && at <= now.mono
+                {
+                    self.turn(now, &pod, PodMachine::wake);
+                }
+            }
+        }
+    }
+
+    /// The next thing to be done, in the order in which it must be done.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to hand in [`Input::Wake`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.deadlines.first().map(|(at, pod)| Deadline {
+            at: *at,
+            pod: pod.clone(),
+        })
+    }
+
+    /// The status of one pod as it was last committed.
+    #[must_use]
+    pub fn status(&self, pod: &PodUid) -> Option<&Arc<PodStatus>> {
+        self.pods.get(pod).map(|machine| &machine.status)
+    }
+
+    /// The pods the engine runs.
+    pub fn pods(&self) -> impl Iterator<Item = &PodUid> {
+        self.pods.keys()
+    }
+
+    /// How many answers came that nobody waited for.
+    #[must_use]
+    pub const fn stale_answers(&self) -> u64 {
+        self.stale_answers
+    }
+
+    /// One pod's turn: what has happened, then what follows from it, then what has become visible.
+    fn turn(&mut self, now: Now, uid: &PodUid, what: impl FnOnce(&mut PodMachine, &mut Turn<'_>)) {
+        let Some(machine) = self.pods.get_mut(uid) else {
+            self.stale_answers += 1;
+            return;
+        };
+        let old_deadline = machine.deadline();
+        let mut out = Vec::new();
+        let mut turn = Turn {
+            now,
+            config: &self.config,
+            ids: &mut self.ids,
+            out: &mut out,
+            stale_answers: &mut self.stale_answers,
+        };
+        what(machine, &mut turn);
+        machine.settle(&mut turn);
+        let moved = std::mem::take(&mut machine.changed);
+        let mut commit = Commit::default();
+        if moved {
+            let status = machine.status(&turn);
+            if status != *machine.status {
+                machine.status = Arc::new(status);
+                commit.statuses.push((uid.clone(), machine.status.clone()));
+            }
+        }
+        machine.trigger(&mut turn);
+        machine.check();
+        if machine.take_unnoted() || moved {
+            let memory = machine.noted(self.origin);
+            if memory != machine.memory {
+                machine.memory = memory.clone();
+                self.effects.push_back(Effect::Remember {
+                    pod: uid.clone(),
+                    memory: Box::new(memory),
+                });
+            }
+        }
+        let ended = machine
+            .has_ended()
+            .then(|| machine.ending.is_some_and(|ending| ending.delete));
+        if let Some(at) = old_deadline {
+            self.deadlines.remove(&(at, uid.clone()));
+        }
+        if let (Some(at), None) = (machine.deadline(), ended) {
+            self.deadlines.insert((at, uid.clone()));
+        }
+        if moved {
+            let namespace = machine.pod.meta.namespace.clone();
+            let ready = machine.status.condition(ConditionKind::Ready);
+            let trigger_time = ready.map(|condition| condition.last_transition_time);
+            if ended.is_some() {
+                self.pods.remove(uid);
+            }
+            let of = |service: &ServiceMachine| service.service.meta.namespace == namespace;
+            commit.endpoints = self.endpoints_changes(of, trigger_time);
+        }
+        self.commit(commit);
+        self.effects.extend(out);
+        if let Some(deleted) = ended {
+            self.effects.push_back(Effect::PodEnded {
+                pod: uid.clone(),
+                deleted,
+            });
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) {
+        if !commit.statuses.is_empty() || !commit.endpoints.is_empty() {
+            self.effects.push_back(Effect::Commit(commit));
+        }
+    }
+
+    /// The endpoints that are other than they were, of the Services that `of` says.
+    fn endpoints_changes(
+        &mut self,
+        of: impl Fn(&ServiceMachine) -> bool,
+        trigger_time: Option<Wall>,
+    ) -> Vec<EndpointsChange> {
+        let pods = &self.pods;
+        let mut changes = Vec::new();
+        for (key, machine) in self.services.iter_mut().filter(|(_, machine)| of(machine)) {
+            let candidates = pods.values().map(|pod| Candidate {
+                pod: &pod.pod,
+                status: &pod.status,
+                terminating: pod.ending.is_some(),
+            });
+            let Some(endpoints) = endpoints(&machine.service, &self.config.node_name, candidates)
+            else {
+                continue;
+            };
+            if machine
+                .committed
+                .as_ref()
+                .is_some_and(|(before, _)| *before == endpoints)
+            {
+                continue;
+            }
+            let first = machine.committed.is_none();
+            let trigger_time = if first {
+                Some(machine.service.meta.created_at)
+            } else {
+                trigger_time
+            };
+            machine.committed = Some((endpoints.clone(), trigger_time));
+            changes.push(EndpointsChange {
+                service: key.clone(),
+                endpoints,
+                trigger_time,
+            });
+        }
+        changes
+    }
+
+    /// A machine for a pod that is new here.
+    ///
+    /// Differs: upstream delays the first look of every probe by a random part of its period while the
+    /// kubelet is younger than that period, so that a restart makes no burst. Here that holds only for
+    /// pods that were there before the agent; one that somebody has just applied is looked at at once.
+    fn admit(
+        &mut self,
+        pod: Arc<probelet_model::pod::Pod>,
+        origin: Origin,
+        now: Now,
+    ) -> PodMachine {
+        match origin {
+            Origin::New => PodMachine::new(pod, now, |_| now.mono),
+            Origin::Restored {
+                status,
+                memory,
+                standing,
+            } => {
+                let age = now.mono.since(self.origin.mono);
+                let spread = &mut self.spread;
+                let mut first_look = |period: Duration| {
+                    if period > age {
+                        now.mono + period.mul_f64(spread.fraction())
+                    } else {
+                        now.mono
+                    }
+                };
+                PodMachine::restored(pod, *status, memory, standing, now, &mut first_look)
+            }
+        }
+    }
+}
+
+fn service_key(service: &Service) -> ObjectKey {
+    ObjectKey::new(
+        probelet_model::id::Kind::Service,
+        &service.meta.namespace,
+        &service.meta.name,
+    )
+}
