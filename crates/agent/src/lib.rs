@@ -1,1 +1,226 @@
-//! placeholder
+//! The agent acts: the only place that spawns, sleeps and reads clocks.
+//!
+//! [`Agent::start`] takes a data directory, opens the store in it, re-attaches to what the runtime says
+//! stands, and runs one loop (`node`) that owns the engine: inputs in, effects out. Around the loop stand
+//! small tasks. What takes time (`operation`) runs as a task that answers with one input. The control
+//! socket (`control`) answers `probelet status` and `probelet down`. Everything else that goes in or out
+//! goes by the store.
+//!
+//! It is not a place for decisions: what to do next is the engine's matter; this crate only does it.
+//!
+//! Start reading at [`Agent`], then `node`.
+
+pub mod clock;
+mod committer;
+pub mod control;
+pub mod data_dir;
+pub mod happening;
+pub mod identity;
+mod node;
+pub mod objects;
+mod operation;
+pub mod pod_ip;
+mod recorder;
+pub mod snapshot;
+/// The store, for whoever reads an agent's objects.
+pub use probelet_store as store;
+mod traffic;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use probelet_model::id::ObjectKey;
+use probelet_model::manifest::ManifestObject;
+use probelet_runtime::RuntimeError;
+use probelet_runtime_native::NativeRuntime;
+pub use probelet_runtime_native::shim_main;
+use probelet_store::{OpenError, Store};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::control::Door;
+use crate::data_dir::{DataDir, DataDirError, Lock};
+use crate::happening::Happening;
+use crate::node::{Command, Node, Parts};
+use crate::objects::{Applied, ApplyError};
+use crate::pod_ip::Cidr;
+
+/// How an agent is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it keeps what must outlive it.
+    pub data_dir: DataDir,
+    /// Where pods get their addresses from.
+    pub pod_cidr: Cidr,
+    /// The command that runs a shim: this program, and the word that makes it one.
+    pub shim_command: Vec<OsString>,
+    /// Pods are taken up only to be stopped, as `probelet down` without an agent does.
+    pub stop: bool,
+    /// Applied before anything is taken up, all together or none of them.
+    pub apply: Vec<ManifestObject>,
+}
+
+/// Why an agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be had.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The runtime cannot say what stands.
+    #[error("the container runtime cannot say what runs: {0}")]
+    Runtime(#[from] RuntimeError),
+    /// The objects were not applied; what was there before is as it was.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The control socket cannot be made.
+    #[error("control socket {path}: {source}")]
+    Control {
+        /// Where.
+        path: String,
+        /// What.
+        source: io::Error,
+    },
+}
+
+/// An agent that runs. Dropping it ends it; containers go on under their shims.
+#[derive(Debug)]
+pub struct Agent {
+    store: Arc<Store>,
+    commands: mpsc::Sender<Command>,
+    happenings: broadcast::Sender<Happening>,
+    node: Option<JoinHandle<()>>,
+    door: JoinHandle<()>,
+    applied: Vec<(ObjectKey, Applied)>,
+    first: Option<broadcast::Receiver<Happening>>,
+    data_dir: DataDir,
+    _lock: Lock,
+}
+
+impl Agent {
+    /// Starts an agent: applies the objects it was given, and takes up what the data directory holds.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing has been applied and nothing started.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options {
+            data_dir,
+            pod_cidr,
+            shim_command,
+            stop,
+            apply,
+        } = options;
+        let lock = data_dir.lock()?;
+        let store = Arc::new(Store::open(data_dir.path())?);
+        let runtime = NativeRuntime::new(probelet_runtime_native::Options {
+            data_dir: data_dir.path().to_owned(),
+            shim_command,
+        });
+        let runtime = runtime.map_err(|source| DataDirError::Io {
+            path: data_dir.path().to_owned(),
+            source,
+        })?;
+        let (commands, command_receiver) = mpsc::channel(16);
+        let (happenings, first) = broadcast::channel(4096);
+        let door = Door::open(
+            &data_dir,
+            Arc::clone(&store),
+            commands.clone(),
+            happenings.clone(),
+        );
+        let door = door.map_err(|source| StartError::Control {
+            path: data_dir.socket().display().to_string(),
+            source,
+        })?;
+        let applied = objects::apply(&store, &apply, clock::now()).await?;
+        let node = Node::new(Parts {
+            runtime: Arc::new(runtime),
+            store: Arc::clone(&store),
+            data_dir: data_dir.clone(),
+            commands: command_receiver,
+            happenings: happenings.clone(),
+            pod_cidr,
+            stop,
+        })
+        .await?;
+        Ok(Self {
+            store,
+            commands,
+            happenings,
+            node: Some(tokio::spawn(node.run())),
+            door: tokio::spawn(door.serve()),
+            applied,
+            first: Some(first),
+            data_dir,
+            _lock: lock,
+        })
+    }
+
+    /// What became of the objects it was given, in their order.
+    #[must_use]
+    pub fn applied(&self) -> &[(ObjectKey, Applied)] {
+        &self.applied
+    }
+
+    /// The objects.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Everything that happens: from the start for the first who asks, else from now on. A reader that
+    /// falls more than 4,096 happenings behind is told how many it missed.
+    #[must_use]
+    pub fn follow(&mut self) -> broadcast::Receiver<Happening> {
+        self.first
+            .take()
+            .unwrap_or_else(|| self.happenings.subscribe())
+    }
+
+    /// Deletes objects, each pod within its grace or within `grace` seconds, and returns when they are
+    /// gone.
+    pub async fn delete(&self, keys: &[ObjectKey], grace: Option<u64>) {
+        control::delete_and_wait(&self.store, keys, grace).await;
+    }
+
+    /// Stops every pod within its grace; with `delete` the objects go too. Returns when all have ended.
+    pub async fn down(&self, delete: bool) {
+        control::down(&self.store, &self.commands, delete).await;
+    }
+
+    /// Returns when the agent has ended, because somebody told it to by the control socket.
+    pub async fn ended(&mut self) {
+        if let Some(node) = &mut self.node {
+            if let Err(error) = node.await {
+                tracing::error!("the agent's loop died: {error}");
+            }
+            self.node = None;
+        }
+    }
+
+    /// Ends the agent alone; containers go on. Everything is on disk when it returns.
+    pub async fn end(mut self) {
+        let _ended_already = self.commands.send(Command::End).await;
+        self.ended().await;
+        self.door.abort();
+        let _gone = std::fs::remove_file(self.data_dir.socket());
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("the store could not write everything down: {error}"),
+            Err(error) => tracing::error!("the store's last write died: {error}"),
+        }
+    }
+}
+
+/// What a data directory holds where no agent runs.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn stored(data_dir: &Path) -> Result<Store, OpenError> {
+    Store::open_read_only(data_dir)
+}

@@ -24,6 +24,17 @@ const ID_SCHEME: &str = "probelet://";
 /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, minimumGracePeriodInSeconds.
 pub(crate) const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
+/// Reason and message of a run that is not to be found any more.
+///
+/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses; status_manager.go,
+/// TerminatePod.
+pub(crate) const NOT_LOCATED: (&str, &str) = (
+    "ContainerStatusUnknown",
+    "The container could not be located when the pod was terminated",
+);
+/// The exit code that stands in for the one nobody knows.
+pub(crate) const NOT_LOCATED_CODE: i32 = 137;
+
 /// One container: its runs, its back-off and its probes.
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerMachine {
@@ -55,6 +66,9 @@ pub(crate) enum State {
         operation: OperationId,
         id: ContainerId,
         restart_count: u32,
+        image: String,
+        /// How it ended, if that was told before the answer: the two come by different ways.
+        exit: Option<Exit>,
     },
     /// It runs.
     Running(Run),
@@ -70,6 +84,8 @@ pub(crate) enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) id: ContainerId,
+    /// `image` of the spec it was started from.
+    pub(crate) image: String,
     /// As the runtime tells it.
     pub(crate) started_at: Wall,
     /// The same, cut to whole wall seconds, on the monotonic clock: initialDelaySeconds count from here.
@@ -142,6 +158,11 @@ impl ContainerMachine {
         }
     }
 
+    /// Whether the runtime has been asked for a run and has not answered.
+    pub(crate) const fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
     /// The verdict of one probe about the run that runs.
     pub(crate) fn verdict(&self, kind: ProbeKind) -> Option<Verdict> {
         self.running()
@@ -192,7 +213,8 @@ impl ContainerMachine {
             (None, Some(exited)) => Some(ViewRun {
                 id: exited.id.clone(),
                 state: ViewState::NotRunning {
-                    restarts: self.wants_run(policy),
+                    // A start that is under way may have been decided against the policy.
+                    restarts: self.wants_run(policy) || self.is_starting(),
                 },
                 started: false,
             }),
@@ -210,6 +232,7 @@ impl ContainerMachine {
         &mut self,
         id: ContainerId,
         restart_count: u32,
+        image: String,
         started_at: Wall,
         now: Now,
     ) {
@@ -224,6 +247,7 @@ impl ContainerMachine {
         self.retry_at = None;
         self.state = State::Running(Run {
             id,
+            image,
             started_at,
             since,
         });
@@ -290,6 +314,11 @@ impl ContainerMachine {
                 )
             }
         };
+        let image = match &self.state {
+            State::Running(run) | State::Stopping { run, .. } => &run.image,
+            State::Starting { image, .. } => image,
+            State::Idle => &spec.image,
+        };
         let id = self
             .running()
             .map(|run| &run.id)
@@ -300,7 +329,7 @@ impl ContainerMachine {
             last_state,
             ready: self.ready(),
             restart_count: self.restart_count,
-            image: spec.image.clone(),
+            image: image.clone(),
             image_id: String::new(),
             container_id: id.map(wire_id),
             started: Some(self.started()),

@@ -43,7 +43,8 @@ pub enum Input {
         /// Which.
         pod: PodUid,
     },
-    /// A Service is there, or has changed.
+    /// A Service is there, or has changed. When the agent starts, pods come before Services: the first
+    /// endpoints of a Service are committed at once, of the pods that are known then.
     ServiceApplied {
         /// The Service.
         service: Arc<Service>,
@@ -131,6 +132,8 @@ pub enum Origin {
         memory: Option<PodMemory>,
         /// What the runtime says stands; `None` if there is no sandbox.
         standing: Option<Standing>,
+        /// It is taken up only to be stopped, as by [`Input::PodStopped`]; nothing is started.
+        stop: bool,
     },
 }
 

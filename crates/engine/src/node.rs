@@ -5,18 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use probelet_model::id::{ContainerId, ObjectKey, PodUid};
+use probelet_model::id::{ContainerId, PodUid};
 use probelet_model::pod::Deletion;
-use probelet_model::service::{Endpoints, Service};
-use probelet_model::status::{ConditionKind, PodStatus};
+use probelet_model::status::PodStatus;
 use probelet_model::time::{Mono, Now, Wall};
 
 use crate::backoff::BackOffLimits;
-use crate::effect::{Commit, Effect, EndpointsChange};
-use crate::endpoints::{Candidate, endpoints};
+use crate::effect::{Commit, Effect};
 use crate::input::{AttemptId, Input, OperationId, Origin};
 use crate::pod::{Ending, PodMachine};
 use crate::random::Random;
+use crate::services::{Services, Shown};
 
 /// What does not change while the engine lives.
 #[derive(Clone, Debug)]
@@ -49,17 +48,10 @@ pub struct Engine {
     ids: Ids,
     spread: Random,
     pods: BTreeMap<PodUid, PodMachine>,
-    services: BTreeMap<ObjectKey, ServiceMachine>,
+    services: Services,
     deadlines: BTreeSet<(Mono, PodUid)>,
     effects: VecDeque<Effect>,
     stale_answers: u64,
-}
-
-/// A Service and what was last committed for it.
-#[derive(Debug)]
-struct ServiceMachine {
-    service: Arc<Service>,
-    committed: Option<(Endpoints, Option<Wall>)>,
 }
 
 /// What the machines of a pod need for one turn.
@@ -128,7 +120,7 @@ impl Engine {
             ids,
             spread: Random::new(config.seed, 2),
             pods: BTreeMap::new(),
-            services: BTreeMap::new(),
+            services: Services::default(),
             deadlines: BTreeSet::new(),
             effects: VecDeque::new(),
             stale_answers: 0,
@@ -169,22 +161,15 @@ impl Engine {
                 });
             }),
             Input::ServiceApplied { service } => {
-                let key = service_key(&service);
-                let committed = self
-                    .services
-                    .remove(&key)
-                    .and_then(|machine| machine.committed);
-                self.services
-                    .insert(key.clone(), ServiceMachine { service, committed });
-                let changes =
-                    self.endpoints_changes(|machine| service_key(&machine.service) == key, None);
+                let node_name = &self.config.node_name;
+                let endpoints = self.services.apply(service, node_name, &self.pods);
                 self.commit(Commit {
                     statuses: Vec::new(),
-                    endpoints: changes,
+                    endpoints: endpoints.into_iter().collect(),
                 });
             }
             Input::ServiceDeleted { key } => {
-                self.services.remove(&key);
+                self.services.delete(&key);
             }
             Input::PodStarted {
                 pod,
@@ -290,6 +275,7 @@ impl Engine {
             return;
         };
         let old_deadline = machine.deadline();
+        let ready_since = machine.ready_since();
         let mut out = Vec::new();
         let mut turn = Turn {
             now,
@@ -331,14 +317,21 @@ impl Engine {
             self.deadlines.insert((at, uid.clone()));
         }
         if moved {
-            let namespace = machine.pod.meta.namespace.clone();
-            let ready = machine.status.condition(ConditionKind::Ready);
-            let trigger_time = ready.map(|condition| condition.last_transition_time);
-            if ended.is_some() {
-                self.pods.remove(uid);
+            let now_shown = ended.is_none().then(|| Shown::of(machine));
+            let trigger_time = machine.ready_since().filter(|at| ready_since != Some(*at));
+            if now_shown != machine.shown {
+                let before = std::mem::replace(&mut machine.shown, now_shown.clone());
+                if ended.is_some() {
+                    self.pods.remove(uid);
+                }
+                let either = before.iter().chain(&now_shown);
+                commit.endpoints = self.services.changes(
+                    |service| either.clone().any(|shown| shown.is_behind(service)),
+                    trigger_time,
+                    &self.config.node_name,
+                    &self.pods,
+                );
             }
-            let of = |service: &ServiceMachine| service.service.meta.namespace == namespace;
-            commit.endpoints = self.endpoints_changes(of, trigger_time);
         }
         self.commit(commit);
         self.effects.extend(out);
@@ -356,47 +349,6 @@ impl Engine {
         }
     }
 
-    /// The endpoints that are other than they were, of the Services that `of` says.
-    fn endpoints_changes(
-        &mut self,
-        of: impl Fn(&ServiceMachine) -> bool,
-        trigger_time: Option<Wall>,
-    ) -> Vec<EndpointsChange> {
-        let pods = &self.pods;
-        let mut changes = Vec::new();
-        for (key, machine) in self.services.iter_mut().filter(|(_, machine)| of(machine)) {
-            let candidates = pods.values().map(|pod| Candidate {
-                pod: &pod.pod,
-                status: &pod.status,
-                terminating: pod.ending.is_some(),
-            });
-            let Some(endpoints) = endpoints(&machine.service, &self.config.node_name, candidates)
-            else {
-                continue;
-            };
-            if machine
-                .committed
-                .as_ref()
-                .is_some_and(|(before, _)| *before == endpoints)
-            {
-                continue;
-            }
-            let first = machine.committed.is_none();
-            let trigger_time = if first {
-                Some(machine.service.meta.created_at)
-            } else {
-                trigger_time
-            };
-            machine.committed = Some((endpoints.clone(), trigger_time));
-            changes.push(EndpointsChange {
-                service: key.clone(),
-                endpoints,
-                trigger_time,
-            });
-        }
-        changes
-    }
-
     /// A machine for a pod that is new here.
     ///
     /// Differs: upstream delays the first look of every probe by a random part of its period while the
@@ -408,12 +360,14 @@ impl Engine {
         origin: Origin,
         now: Now,
     ) -> PodMachine {
-        match origin {
+        let deletion = pod.deletion;
+        let mut machine = match origin {
             Origin::New => PodMachine::new(pod, now, |_| now.mono),
             Origin::Restored {
                 status,
                 memory,
                 standing,
+                stop,
             } => {
                 let age = now.mono.since(self.origin.mono);
                 let spread = &mut self.spread;
@@ -424,16 +378,27 @@ impl Engine {
                         now.mono
                     }
                 };
-                PodMachine::restored(pod, *status, memory, standing, now, &mut first_look)
+                let mut machine =
+                    PodMachine::restored(pod, *status, memory, standing, now, &mut first_look);
+                if stop {
+                    let grace = machine.pod.termination_grace_period;
+                    machine.end(Ending {
+                        deletion: Deletion {
+                            at: now.wall,
+                            grace,
+                        },
+                        delete: false,
+                    });
+                }
+                machine
             }
+        };
+        if let Some(deletion) = deletion {
+            machine.end(Ending {
+                deletion,
+                delete: true,
+            });
         }
+        machine
     }
-}
-
-fn service_key(service: &Service) -> ObjectKey {
-    ObjectKey::new(
-        probelet_model::id::Kind::Service,
-        &service.meta.namespace,
-        &service.meta.name,
-    )
 }

@@ -7,14 +7,18 @@ use std::time::Duration;
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::{Container, Deletion, Pod};
 use probelet_model::probe::ProbeKind;
-use probelet_model::status::{Phase, PodStatus, Terminated, Waiting};
+use probelet_model::status::{ConditionKind, Phase, PodStatus, Terminated, Waiting};
 use probelet_model::time::{Mono, Now, Wall};
 
-use crate::container::{AfterStop, ContainerMachine, ExitedRun, Run, State, StopStep, terminated};
+use crate::container::{
+    AfterStop, ContainerMachine, ExitedRun, NOT_LOCATED, NOT_LOCATED_CODE, State, StopStep,
+    terminated,
+};
 use crate::effect::{Effect, Event, EventKind};
 use crate::input::{ContainerFailure, Exit, OperationId, PodFailure};
 use crate::memory::PodMemory;
 use crate::node::Turn;
+use crate::services::Shown;
 use crate::status;
 
 mod looks;
@@ -43,6 +47,8 @@ pub(crate) struct PodMachine {
     pub(crate) status: Arc<PodStatus>,
     /// What was last written down.
     pub(crate) memory: PodMemory,
+    /// What Services were last made to see of it.
+    pub(crate) shown: Option<Shown>,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) start_time: Wall,
     pub(crate) ending: Option<Ending>,
@@ -98,6 +104,7 @@ impl PodMachine {
             containers,
             status: Arc::default(),
             memory: PodMemory::default(),
+            shown: None,
             ip: None,
             start_time: now.wall.whole_seconds(),
             ending: None,
@@ -115,6 +122,15 @@ impl PodMachine {
     }
 
     pub(crate) fn apply(&mut self, pod: Arc<Pod>) {
+        if pod == self.pod {
+            return;
+        }
+        if let Some(deletion) = pod.deletion {
+            self.end(Ending {
+                deletion,
+                delete: true,
+            });
+        }
         self.pod = pod;
         self.changed = true;
         self.synchronise = true;
@@ -134,6 +150,9 @@ impl PodMachine {
         self.changed = true;
         self.synchronise = true;
         for container in &mut self.containers {
+            // Nothing is started any more, so nothing waits for a start.
+            container.waiting = None;
+            container.retry_at = None;
             for probe in &mut container.probes {
                 // Upstream: kubelet pkg/kubelet/prober/prober_manager.go, StopLivenessAndStartup.
                 if probe.kind != ProbeKind::Readiness {
@@ -217,7 +236,7 @@ impl PodMachine {
             let restart_count = container.restart_count();
             match container.state.clone() {
                 State::Running(run) | State::Stopping { run, .. } => {
-                    container.run_ended(lost_run(&run, turn.now), restart_count);
+                    container.run_ended(lost_run(&run.id, run.started_at, turn.now), restart_count);
                 }
                 State::Starting { .. } => container.state = State::Idle,
                 State::Idle => {}
@@ -239,7 +258,11 @@ impl PodMachine {
         };
         let container = &mut self.containers[index];
         let State::Starting {
-            id, restart_count, ..
+            id,
+            restart_count,
+            image,
+            exit,
+            ..
         } = container.state.clone()
         else {
             return;
@@ -249,7 +272,7 @@ impl PodMachine {
         self.synchronise = true;
         match result {
             Ok(started_at) => {
-                container.run_began(id, restart_count, started_at, turn.now);
+                container.run_began(id.clone(), restart_count, image, started_at, turn.now);
                 self.event(
                     turn,
                     Some(&name),
@@ -264,6 +287,9 @@ impl PodMachine {
                     "Started",
                     "Container started".to_owned(),
                 );
+                if let Some(exit) = exit {
+                    self.container_exited(&id, exit, turn);
+                }
             }
             Err(ContainerFailure::Create(message)) => {
                 container.state = State::Idle;
@@ -297,7 +323,6 @@ impl PodMachine {
                     },
                     restart_count,
                 );
-                container.waiting = Some(waiting("RunContainerError", message.clone()));
                 self.event(
                     turn,
                     Some(&name),
@@ -322,20 +347,25 @@ impl PodMachine {
             .iter()
             .position(|container| match &container.state {
                 State::Running(run) | State::Stopping { run, .. } => run.id == *id,
-                State::Starting { .. } | State::Idle => false,
+                State::Starting { id: starting, .. } => starting == id,
+                State::Idle => false,
             });
         // An exit is told at least once, so one that is known already is nothing new.
         let Some(index) = found else {
             return turn.stale();
         };
-        self.changed = true;
-        self.synchronise = true;
         let container = &mut self.containers[index];
+        if let State::Starting { exit: early, .. } = &mut container.state {
+            *early = Some(exit);
+            return;
+        }
         let (run, then) = match container.state.clone() {
             State::Running(run) => (run, AfterStop::Policy),
             State::Stopping { run, then, .. } => (run, then),
             State::Idle | State::Starting { .. } => return,
         };
+        self.changed = true;
+        self.synchronise = true;
         let restart_count = container.restart_count();
         let exited = ExitedRun {
             at: turn.mono_of(exit.finished_at),
@@ -435,6 +465,12 @@ impl PodMachine {
         status::pod_status(self, turn.config, turn.now)
     }
 
+    /// When the Ready condition last changed, as it was last committed.
+    pub(crate) fn ready_since(&self) -> Option<Wall> {
+        let ready = self.status.condition(ConditionKind::Ready)?;
+        Some(ready.last_transition_time)
+    }
+
     /// Whether what must be known after a crash may have changed since this was last asked.
     pub(crate) fn take_unnoted(&mut self) -> bool {
         let mut any = false;
@@ -523,19 +559,19 @@ fn waiting(reason: &str, message: String) -> Waiting {
 }
 
 /// A run that is not to be found any more.
-pub(crate) fn lost_run(run: &Run, now: Now) -> ExitedRun {
+pub(crate) fn lost_run(id: &ContainerId, started_at: Wall, now: Now) -> ExitedRun {
     let exit = Exit {
-        code: 137,
+        code: NOT_LOCATED_CODE,
         signal: None,
         finished_at: now.wall,
     };
     let terminated = Terminated {
-        reason: Some("ContainerStatusUnknown".to_owned()),
-        message: Some("The container could not be located when the pod was terminated".to_owned()),
-        ..terminated(&run.id, run.started_at, exit)
+        reason: Some(NOT_LOCATED.0.to_owned()),
+        message: Some(NOT_LOCATED.1.to_owned()),
+        ..terminated(id, started_at, exit)
     };
     ExitedRun {
-        id: run.id.clone(),
+        id: id.clone(),
         at: now.mono,
         terminated,
     }

@@ -14,10 +14,11 @@ use crate::threshold::Run;
 
 /// The machine behind upstream's worker.
 ///
-/// Shape: one per (pod uid, container name, kind), from the time the pod's volumes stand until the pod
+/// Shape: one per (pod uid, container name, kind), from the time the node knows the pod until the pod
 /// has ended; a new run of the container only changes a field.
 /// Upstream: kubelet pkg/kubelet/prober/worker.go, worker.
-/// Differs: an attempt that is under way when its container ends is dropped when it answers, instead of
+/// Differs: upstream's worker begins to tick once the pod's volumes stand; the grid here begins with the
+/// pod. An attempt that is under way when its container ends is dropped when it answers, instead of
 /// being counted for the next run.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeMachine {
@@ -37,13 +38,21 @@ pub(crate) struct ProbeMachine {
     /// Volatile: an attempt dies with the agent.
     under_way: Option<AttemptId>,
     /// Volatile: a look that fell into an attempt.
-    missed: bool,
+    missed: Option<Missed>,
     /// Volatile: upstream's worker has returned.
     ended: bool,
     /// Volatile: something durable has changed since it was last written down.
     pub(crate) unnoted: bool,
     /// Volatile: why the last look became no attempt, so that it is told once.
     told: Option<Skip>,
+}
+
+/// A look that fell into an attempt, and why there was to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missed {
+    Tick,
+    /// The grid starts anew when it is made up for.
+    Trigger,
 }
 
 /// What one look amounts to.
@@ -93,7 +102,7 @@ impl ProbeMachine {
             on_hold: false,
             run: Run::default(),
             under_way: None,
-            missed: false,
+            missed: None,
             ended: false,
             unnoted: true,
             told: None,
@@ -161,6 +170,10 @@ impl ProbeMachine {
         if self.ended {
             return None;
         }
+        if self.under_way.is_some() {
+            self.missed = Some(Missed::Trigger);
+            return Some(self.skip(Skip::AttemptUnderWay));
+        }
         self.schedule.restart(now);
         self.unnoted = true;
         Some(self.look(view, now, next_id))
@@ -171,7 +184,7 @@ impl ProbeMachine {
     /// Upstream: kubelet pkg/kubelet/prober/worker.go, doProbe.
     fn look(&mut self, view: &View, now: Mono, next_id: impl FnOnce() -> AttemptId) -> Look {
         if self.under_way.is_some() {
-            self.missed = true;
+            self.missed = self.missed.or(Some(Missed::Tick));
             return self.skip(Skip::AttemptUnderWay);
         }
         match self.pass(view, now) {
@@ -205,7 +218,7 @@ impl ProbeMachine {
         let since = match run.state {
             ViewState::Running { since } => since,
             ViewState::NotRunning { restarts } => {
-                self.unnoted = true;
+                self.unnoted |= self.verdict != Some(Verdict::Failure);
                 self.verdict = Some(Verdict::Failure);
                 if !restarts {
                     // The worker's return takes its result along.
@@ -285,8 +298,15 @@ impl ProbeMachine {
         now: Mono,
         next_id: impl FnOnce() -> AttemptId,
     ) -> Option<Look> {
-        let due = std::mem::take(&mut self.missed) && !self.ended && self.under_way.is_none();
-        due.then(|| self.look(view, now, next_id))
+        let missed = self.missed.take()?;
+        if self.ended || self.under_way.is_some() {
+            return None;
+        }
+        if missed == Missed::Trigger {
+            self.schedule.restart(now);
+            self.unnoted = true;
+        }
+        Some(self.look(view, now, next_id))
     }
 
     /// Takes a verdict over from a status, where nothing was written down.
@@ -304,7 +324,7 @@ impl ProbeMachine {
     /// The container's run has ended: whatever is under way is about something that is no more.
     pub(crate) const fn abandon(&mut self) {
         self.under_way = None;
-        self.missed = false;
+        self.missed = None;
     }
 
     /// Upstream stops the worker, and its result goes with it.

@@ -2,10 +2,11 @@
 
 use probelet_model::pod::RestartPolicy;
 use probelet_model::status::{
-    Condition, ConditionKind, ContainerState, ContainerStatus, Phase, PodIp, PodStatus,
+    Condition, ConditionKind, ContainerState, ContainerStatus, Phase, PodIp, PodStatus, Terminated,
 };
 use probelet_model::time::{Now, Wall};
 
+use crate::container::{ContainerMachine, NOT_LOCATED, NOT_LOCATED_CODE};
 use crate::node::Config;
 use crate::pod::{PodMachine, Sandbox};
 
@@ -16,15 +17,21 @@ pub(crate) fn pod_status(machine: &PodMachine, config: &Config, now: Now) -> Pod
     let before = &*machine.status;
     let pod = &machine.pod;
     let specs = pod.containers.iter();
+    let gone = machine.has_ended() && machine.ending.is_some_and(|ending| ending.delete);
     let containers: Vec<ContainerStatus> = machine
         .containers
         .iter()
         .zip(specs)
         .map(|(container, spec)| container.status(spec))
+        .map(|status| if gone { at_the_end(status) } else { status })
         .collect();
     let mut phase = phase(&containers, pod.restart_policy);
-    if machine.has_ended() {
+    if gone {
         phase = final_phase(&containers, phase);
+    } else if machine.containers.iter().any(ContainerMachine::is_starting) && phase.is_terminal() {
+        // The next run has been asked for, whatever the policy says of the one before. Upstream kills and
+        // starts in one synchronisation, and looks at nothing in between.
+        phase = Phase::Running;
     }
     if before.phase.is_terminal() {
         phase = before.phase;
@@ -94,28 +101,35 @@ pub fn phase(containers: &[ContainerStatus], policy: RestartPolicy) -> Phase {
     }
 }
 
+/// A container of a pod of which nothing is left: one that has not been seen to end counts as lost.
+///
+/// Upstream: kubelet pkg/kubelet/status/status_manager.go, TerminatePod.
+fn at_the_end(status: ContainerStatus) -> ContainerStatus {
+    match status.state {
+        ContainerState::Terminated(_) => status,
+        ContainerState::Running(_) | ContainerState::Waiting(_) => {
+            let lost = Terminated {
+                exit_code: NOT_LOCATED_CODE,
+                reason: Some(NOT_LOCATED.0.to_owned()),
+                message: Some(NOT_LOCATED.1.to_owned()),
+                ..Terminated::default()
+            };
+            ContainerStatus {
+                state: ContainerState::Terminated(lost),
+                ..status
+            }
+        }
+    }
+}
+
 /// The phase of a pod that has been made to end: all of its containers have, whatever the policy.
 ///
-/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, getPhase (podIsTerminal); status_manager.go,
-/// TerminatePod.
+/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, getPhase (podIsTerminal).
 fn final_phase(containers: &[ContainerStatus], phase: Phase) -> Phase {
-    let ended =
-        containers.iter().filter_map(
-            |container| match (&container.state, &container.last_state) {
-                (ContainerState::Terminated(end), _) | (ContainerState::Waiting(_), Some(end)) => {
-                    Some(end.exit_code)
-                }
-                (ContainerState::Running(_), _) | (ContainerState::Waiting(_), None) => None,
-            },
-        );
-    let codes: Vec<i32> = ended.collect();
+    let ended_well = |status: &ContainerStatus| matches!(&status.state, ContainerState::Terminated(end) if end.exit_code == 0);
     match phase {
         Phase::Succeeded | Phase::Failed => phase,
-        Phase::Pending | Phase::Running
-            if codes.len() == containers.len() && codes.iter().all(|code| *code == 0) =>
-        {
-            Phase::Succeeded
-        }
+        Phase::Pending | Phase::Running if containers.iter().all(ended_well) => Phase::Succeeded,
         Phase::Pending | Phase::Running => Phase::Failed,
     }
 }

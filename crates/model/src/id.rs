@@ -113,7 +113,11 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The key of `kind` `namespace/name`.
     pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { kind, namespace: namespace.into(), name: name.into() }
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 

@@ -1,19 +1,28 @@
 //! Kubernetes objects in, validated domain types out.
 //!
 //! A manifest is read once, here, at the edge: [`manifest`] turns text into wire objects that keep every
-//! field and every line number; defaulting and validation, as the API server does them, turn those into
-//! the types of [`pod`], [`service`] and [`probe`], after which nobody checks anything again. [`status`]
-//! holds what goes back out.
+//! field and every line number; [`decode`] fills in the API server's defaults and turns them, validated as
+//! the API server does it, into the types of [`mod@pod`], [`service`] and [`probe`], after which nobody
+//! checks anything again. What the store holds comes back the same way. [`changes`] says what an update
+//! may not touch, and [`status`] holds what goes back out.
 //!
 //! It is not a place for behaviour: nothing here decides, waits, or touches more of the outside world
 //! than the manifest files it is told to read.
 //!
-//! Start reading at [`pod::Pod`].
+//! Start reading at [`pod::Pod`], then [`manifest::load`]; which fields are carried out is the table in
+//! `fields.rs`.
 
+pub mod changes;
+pub mod decode;
+mod defaults;
 pub mod expand;
+pub mod field;
+mod fields;
 pub mod id;
+pub mod manifest;
 pub mod pod;
 pub mod probe;
 pub mod service;
 pub mod status;
 pub mod time;
+mod validate;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerName, PodUid};
-use crate::probe::{PortRef, Probe, ProbeKind};
+use crate::probe::{Handler, PortRef, Probe, ProbeKind};
 use crate::time::Wall;
 
 /// The parts of `metadata` that anything here acts on.
@@ -64,7 +64,9 @@ impl Pod {
     /// The container called `name`.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&Container> {
-        self.containers.iter().find(|container| container.name.as_str() == name)
+        self.containers
+            .iter()
+            .find(|container| container.name.as_str() == name)
     }
 }
 
@@ -115,6 +117,17 @@ pub struct Container {
     pub readiness: Option<Probe>,
     /// `livenessProbe`.
     pub liveness: Option<Probe>,
+    /// `lifecycle.preStop`.
+    pub pre_stop: Option<Hook>,
+}
+
+/// What is done in a container before it is told to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `exec` or `httpGet`, as a probe's; never a `tcpSocket`.
+    Handler(Handler),
+    /// `sleep.seconds`: only waits.
+    Sleep(Duration),
 }
 
 impl Container {
@@ -135,9 +148,11 @@ impl Container {
     pub fn resolve_port(&self, port: &PortRef) -> Option<u16> {
         match port {
             PortRef::Number(number) => Some(*number),
-            PortRef::Name(name) => {
-                self.ports.iter().find(|port| port.name.as_deref() == Some(name)).map(|port| port.number)
-            }
+            PortRef::Name(name) => self
+                .ports
+                .iter()
+                .find(|port| port.name.as_deref() == Some(name))
+                .map(|port| port.number),
         }
     }
 
@@ -152,8 +167,13 @@ impl Container {
             known.insert(&variable.name, value);
         }
         let mut seen = std::collections::BTreeSet::new();
-        let in_order = self.env.iter().filter(|variable| seen.insert(variable.name.as_str()));
-        in_order.map(|variable| (variable.name.clone(), known[variable.name.as_str()].clone())).collect()
+        let in_order = self
+            .env
+            .iter()
+            .filter(|variable| seen.insert(variable.name.as_str()));
+        in_order
+            .map(|variable| (variable.name.clone(), known[variable.name.as_str()].clone()))
+            .collect()
     }
 
     /// `words` with `$(VAR)` expanded from the container's environment: for its own argv, and for the
@@ -164,7 +184,10 @@ impl Container {
     #[must_use]
     pub fn expand(&self, words: &[String]) -> Vec<String> {
         let env: BTreeMap<String, String> = self.expanded_env().into_iter().collect();
-        words.iter().map(|word| crate::expand::expand(word, |name| env.get(name).cloned())).collect()
+        words
+            .iter()
+            .map(|word| crate::expand::expand(word, |name| env.get(name).cloned()))
+            .collect()
     }
 }
 
@@ -189,7 +212,9 @@ pub struct ContainerPort {
 }
 
 /// Transport of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
     /// TCP, the default.

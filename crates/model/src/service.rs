@@ -31,7 +31,9 @@ impl Service {
     #[must_use]
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         self.selector.as_ref().is_some_and(|selector| {
-            selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+            selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
         })
     }
 }

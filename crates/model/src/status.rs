@@ -48,19 +48,24 @@ impl PodStatus {
     /// The condition of one type.
     #[must_use]
     pub fn condition(&self, kind: ConditionKind) -> Option<&Condition> {
-        self.conditions.iter().find(|condition| condition.kind == kind)
+        self.conditions
+            .iter()
+            .find(|condition| condition.kind == kind)
     }
 
     /// Whether the Ready condition is True.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.condition(ConditionKind::Ready).is_some_and(|condition| condition.status)
+        self.condition(ConditionKind::Ready)
+            .is_some_and(|condition| condition.status)
     }
 
     /// The status of the container called `name`.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&ContainerStatus> {
-        self.container_statuses.iter().find(|status| status.name == name)
+        self.container_statuses
+            .iter()
+            .find(|status| status.name == name)
     }
 }
 
@@ -159,12 +164,13 @@ pub struct Condition {
 mod true_false {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(if *value { "True" } else { "False" })
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<bool, D::Error> {
         Ok(String::deserialize(deserializer)? == "True")
     }
 }
@@ -190,7 +196,11 @@ pub struct ContainerStatus {
     #[serde(rename = "imageID")]
     pub image_id: String,
     /// `probelet://<id>` of the newest run.
-    #[serde(default, rename = "containerID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "containerID",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub container_id: Option<String>,
     /// Whether it runs and its startup probe, if any, has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,11 +218,19 @@ mod last_state {
         terminated: Option<T>,
     }
 
-    pub(super) fn serialize<S: Serializer>(last: &Option<Terminated>, serializer: S) -> Result<S::Ok, S::Error> {
-        Wire { terminated: last.as_ref() }.serialize(serializer)
+    pub(super) fn serialize<S: Serializer>(
+        last: &Option<Terminated>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        Wire {
+            terminated: last.as_ref(),
+        }
+        .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Terminated>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Terminated>, D::Error> {
         Ok(Wire::deserialize(deserializer)?.terminated)
     }
 }
@@ -276,6 +294,10 @@ pub struct Terminated {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Wall>,
     /// `probelet://<id>` of this run.
-    #[serde(default, rename = "containerID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "containerID",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub container_id: Option<String>,
 }

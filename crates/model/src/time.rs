@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// Units: nanoseconds since boot. The same for every process of one boot, so a value written down
 /// before a restart of the agent still means the same afterwards; after a reboot it means nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Mono(pub u64);
 
@@ -106,7 +108,9 @@ impl<'de> Deserialize<'de> for Wall {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let stamp: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        i64::try_from(stamp.as_nanosecond()).map(Self).map_err(serde::de::Error::custom)
+        i64::try_from(stamp.as_nanosecond())
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -130,7 +134,10 @@ mod tests {
         assert_eq!(wall.micros_rfc3339(), "2023-11-14T22:13:20.987654Z");
         assert_eq!(wall.nanos_rfc3339(), "2023-11-14T22:13:20.987654321Z");
         let json = serde_json::to_string(&wall).unwrap();
-        assert_eq!(serde_json::from_str::<Wall>(&json).unwrap(), wall.whole_seconds());
+        assert_eq!(
+            serde_json::from_str::<Wall>(&json).unwrap(),
+            wall.whole_seconds()
+        );
     }
 
     #[test]

@@ -1,1 +1,63 @@
-fn main() {}
+//! Kubernetes container probes on any Linux host, as one binary: the commands and their words.
+//!
+//! `probelet shim` is not a command for people: it is this program as the parent of one pod's containers,
+//! and it leaves before anything of the big program is set up.
+//!
+//! It is not a place for work: every command is a few calls of `probelet-agent` and `probelet-model`.
+//!
+//! Start reading at [`cli::Command`], then `up`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program's words go there"
+)]
+
+mod cli;
+mod down;
+mod status;
+mod up;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The word that makes this program a shim.
+const SHIM: &str = "shim";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == SHIM) {
+        return probelet_agent::shim_main(args);
+    }
+    let cli = cli::Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PROBELET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: cli::Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match cli.command {
+            cli::Command::Up(options) => up::run(options).await,
+            cli::Command::Down(options) => down::run(options).await,
+            cli::Command::Status(options) => status::run(options).await,
+        }
+    })
+}

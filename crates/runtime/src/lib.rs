@@ -38,7 +38,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn pods(&self) -> impl Future<Output = Result<Vec<PodRecord>, RuntimeError>> + Send;
 
     /// Makes the pod's sandbox: namespaces, network, volumes. Does nothing if it stands already.
-    fn start_pod(&self, config: PodConfig) -> impl Future<Output = Result<(), StartPodError>> + Send;
+    fn start_pod(
+        &self,
+        config: PodConfig,
+    ) -> impl Future<Output = Result<(), StartPodError>> + Send;
 
     /// Starts one run of one container in a standing sandbox.
     fn start_container(
@@ -77,7 +80,11 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ExecOutput, ExecError>> + Send;
 
     /// A fresh, unconnected, non-blocking TCP socket that belongs to the pod's network namespace.
-    fn tcp_socket(&self, pod: &PodUid, family: Family) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+    fn tcp_socket(
+        &self,
+        pod: &PodUid,
+        family: Family,
+    ) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
 }
 
 /// What the agent reads events from: bounded only by the number of containers, as each has one exit.
@@ -120,13 +127,17 @@ pub mod wall_nanos {
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// As an integer.
-    #[expect(clippy::trivially_copy_pass_by_ref, clippy::missing_errors_doc, reason = "serde's signature")]
+    ///
+    /// # Errors
+    /// The serializer's.
     pub fn serialize<S: Serializer>(wall: &Wall, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(wall.0)
     }
 
     /// From an integer.
-    #[expect(clippy::missing_errors_doc, reason = "serde's signature")]
+    ///
+    /// # Errors
+    /// The deserializer's.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Wall, D::Error> {
         i64::deserialize(deserializer).map(Wall)
     }
@@ -316,7 +327,15 @@ pub enum ExecError {
 /// Upstream: kubelet pkg/kubelet/kuberuntime/helpers.go, BuildPodLogsDirectory and
 /// BuildContainerLogsDirectory.
 #[must_use]
-pub fn log_path(namespace: &str, name: &str, uid: &PodUid, container: &ContainerName, restart_count: u32) -> PathBuf {
+pub fn log_path(
+    namespace: &str,
+    name: &str,
+    uid: &PodUid,
+    container: &ContainerName,
+    restart_count: u32,
+) -> PathBuf {
     let pod = format!("{namespace}_{name}_{uid}");
-    PathBuf::from(pod).join(container.as_str()).join(format!("{restart_count}.log"))
+    PathBuf::from(pod)
+        .join(container.as_str())
+        .join(format!("{restart_count}.log"))
 }

@@ -10,7 +10,7 @@ use probelet_model::time::{Mono, Now, Wall};
 
 use super::{PodMachine, Sandbox, lost_run};
 use crate::container::{
-    AfterStop, ContainerMachine, ExitedRun, Run, State, StopStep, id_from_wire, terminated,
+    AfterStop, ContainerMachine, ExitedRun, State, StopStep, id_from_wire, terminated,
 };
 use crate::input::{Standing, StandingContainer};
 use crate::memory::{ContainerMemory, PodMemory};
@@ -51,6 +51,7 @@ impl PodMachine {
                         .iter()
                         .filter(|record| record.name == spec.name)
                         .collect(),
+                    stands: standing.is_some(),
                 };
                 past.container(spec, now, first_look)
             })
@@ -79,6 +80,8 @@ struct Past<'a> {
     memory: Option<&'a ContainerMemory>,
     /// Oldest first.
     records: Vec<&'a StandingContainer>,
+    /// The sandbox stands.
+    stands: bool,
 }
 
 impl Past<'_> {
@@ -93,7 +96,7 @@ impl Past<'_> {
             machine.recall(spec, memory, now);
         }
         let mut records = self.records.clone();
-        let newest = records.pop();
+        let newest = records.pop().filter(|record| !self.is_outdated(record));
         let exit_before = records.pop().and_then(|record| exited(record, now));
         if let Some(record) = newest {
             let known = exit_before.or_else(|| self.exit_told_before(record, now));
@@ -101,6 +104,7 @@ impl Past<'_> {
             machine.run_began(
                 record.id.clone(),
                 record.restart_count,
+                self.image(spec),
                 record.started_at,
                 now,
             );
@@ -108,10 +112,34 @@ impl Past<'_> {
         } else {
             self.take_over_ended(&mut machine, now);
         }
-        if self.memory.is_none() {
-            self.assume_verdicts(&mut machine);
+        match self.memory {
+            None => self.assume_verdicts(&mut machine),
+            Some(memory) => self.start_again(&mut machine, memory),
         }
         machine
+    }
+
+    /// The runtime keeps no record of a run whose command could not be executed, the status does.
+    fn is_outdated(&self, record: &StandingContainer) -> bool {
+        self.status
+            .is_some_and(|status| status.restart_count > record.restart_count)
+    }
+
+    /// The image of the newest run, which may be another than the spec says by now.
+    fn image(&self, spec: &Container) -> String {
+        self.status
+            .map_or(&spec.image, |status| &status.image)
+            .clone()
+    }
+
+    /// A start that was asked for and never carried out is asked for again. It was granted then, so
+    /// neither the policy nor the back-off is asked.
+    fn start_again(&self, machine: &mut ContainerMachine, memory: &ContainerMemory) {
+        let known = machine.newest_exit.as_ref().map(|exited| &exited.id);
+        let in_vain = memory.id.is_some() && memory.id.as_ref() != known;
+        if self.stands && machine.state == State::Idle && in_vain {
+            machine.start_over = machine.start_over.or(Some(None));
+        }
     }
 
     /// A run that the runtime knows.
@@ -172,12 +200,8 @@ impl Past<'_> {
                 let Some(id) = &status.container_id else {
                     return;
                 };
-                let run = Run {
-                    id: id_from_wire(id),
-                    started_at: running.started_at,
-                    since: now.mono,
-                };
-                (Some(lost_run(&run, now)), last.cloned())
+                let lost = lost_run(&id_from_wire(id), running.started_at, now);
+                (Some(lost), last.cloned())
             }
             ContainerState::Terminated(end) => (exited_from_status(end, now), last.cloned()),
             ContainerState::Waiting(_) => (last.and_then(|end| exited_from_status(end, now)), None),

@@ -151,6 +151,8 @@ impl PodMachine {
             operation,
             id: id.clone(),
             restart_count,
+            image: self.pod.containers[index].image.clone(),
+            exit: None,
         };
         turn.out.push(Effect::StartContainer {
             operation,

@@ -79,13 +79,10 @@ impl PodMachine {
     /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_manager.go, computePodActions.
     fn cause_to_kill(&self, index: usize) -> Option<Cause> {
         let container = &self.containers[index];
-        if !matches!(container.state, State::Running(_)) {
+        let State::Running(run) = &container.state else {
             return None;
-        }
-        let committed = self.status.container(container.name.as_str());
-        if committed.is_some_and(|status| {
-            !status.image.is_empty() && status.image != self.spec(index).image
-        }) {
+        };
+        if run.image != self.spec(index).image {
             return Some(Cause::DefinitionChanged);
         }
         [ProbeKind::Liveness, ProbeKind::Startup]
@@ -201,7 +198,7 @@ impl PodMachine {
                 step: StopStep::Hook {
                     operation,
                     since,
-                    grace: before.min(grace),
+                    grace: before.min(turn.now.mono.since(since) + grace),
                 },
                 then: AfterStop::Policy,
             },

@@ -1,0 +1,680 @@
+//! The loop that owns the engine.
+//!
+//! It reads: answers of operations, events of the runtime, changes of the store, commands, and the clock.
+//! It publishes: the store (status, endpoints, events), the proxy's plan, and happenings. It waits for
+//! nothing else, so a turn takes microseconds. Its queues: answers (1,024; a task whose answer finds it
+//! full waits), commands (16), happenings (4,096; a reader that falls behind is told how much it missed).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use probelet_engine::effect::{Commit, Effect};
+use probelet_engine::input::{Exit, Input, Origin, Standing, StandingContainer};
+use probelet_engine::memory::PodMemory;
+use probelet_engine::report::{Report, What as Told};
+use probelet_engine::{BackOffLimits, Config, Engine};
+use probelet_model::id::{Kind, ObjectKey, PodUid};
+use probelet_model::pod::Pod;
+use probelet_model::probe::Code;
+use probelet_model::service::Service;
+use probelet_model::status::PodStatus;
+use probelet_model::time::Wall;
+use probelet_runtime::{
+    ContainerRecord, Event as RuntimeEvent, Events, Network, PodRecord, Runtime, RuntimeError,
+};
+use probelet_store::{Change, ChangeKind, Durability, Gone, MemoryFile, Object, Store, Watch};
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::clock;
+use crate::committer;
+use crate::data_dir::DataDir;
+use crate::happening::{Happening, What, skip_words};
+use crate::identity;
+use crate::objects;
+use crate::operation::{ContainerRun, Operations};
+use crate::pod_ip::{Cidr, PodAddresses};
+use crate::recorder::Recorder;
+use crate::traffic::{PodConnections, Traffic, stored_endpoints};
+
+/// How many answers may wait.
+const ANSWERS: usize = 1024;
+
+/// What the loop can be told to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Stop every pod within its grace; answered when all have stopped. Objects stay.
+    StopPods(oneshot::Sender<()>),
+    /// End the loop; containers go on.
+    End,
+}
+
+/// The loop's own things.
+#[derive(Debug)]
+pub(crate) struct Node<R: Runtime> {
+    engine: Engine,
+    runtime: Arc<R>,
+    store: Arc<Store>,
+    data_dir: DataDir,
+    operations: Operations<R>,
+    answers: mpsc::Receiver<Input>,
+    events: Events,
+    watch: Watch,
+    commands: mpsc::Receiver<Command>,
+    happenings: broadcast::Sender<Happening>,
+    traffic: Traffic<PodConnections<R>>,
+    traffic_changed: bool,
+    recorder: Recorder,
+    addresses: PodAddresses,
+    host_ip: IpAddr,
+    pods: BTreeMap<PodUid, KnownPod>,
+    stopped: Vec<oneshot::Sender<()>>,
+}
+
+/// What the loop knows of a pod that the engine runs.
+#[derive(Debug)]
+struct KnownPod {
+    key: ObjectKey,
+    /// The object the engine has heard of.
+    seen: Arc<Value>,
+    memory: Option<MemoryFile>,
+}
+
+/// What a node is made from.
+#[derive(Debug)]
+pub(crate) struct Parts<R> {
+    pub(crate) runtime: Arc<R>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) data_dir: DataDir,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) happenings: broadcast::Sender<Happening>,
+    pub(crate) pod_cidr: Cidr,
+    /// Pods are taken up only to be stopped.
+    pub(crate) stop: bool,
+}
+
+impl<R: Runtime> Node<R> {
+    /// Takes up what the store and the runtime hold.
+    ///
+    /// # Errors
+    /// If the runtime cannot say what stands.
+    pub(crate) async fn new(parts: Parts<R>) -> Result<Self, RuntimeError> {
+        let Parts {
+            runtime,
+            store,
+            data_dir,
+            commands,
+            happenings,
+            pod_cidr,
+            stop,
+        } = parts;
+        let (host_ip, node_name) = (identity::host_ip(), identity::node_name());
+        let events = runtime.events();
+        let standing = runtime.pods().await?;
+        let (answer_to, answers) = mpsc::channel(ANSWERS);
+        let config = Config {
+            node_name: node_name.clone(),
+            host_ip,
+            seed: u64::from_ne_bytes(identity::random()),
+            back_off: BackOffLimits::default(),
+        };
+        let watch = store
+            .watch(store.version())
+            .expect("a store remembers its newest version");
+        let mut node = Self {
+            engine: Engine::new(config, clock::now()),
+            operations: Operations::new(Arc::clone(&runtime), answer_to),
+            recorder: Recorder::new(&store, &node_name),
+            traffic: Traffic::new(PodConnections(Arc::clone(&runtime))),
+            traffic_changed: false,
+            addresses: PodAddresses::new(pod_cidr),
+            pods: BTreeMap::new(),
+            stopped: Vec::new(),
+            runtime,
+            store,
+            data_dir,
+            answers,
+            events,
+            watch,
+            commands,
+            happenings,
+            host_ip,
+        };
+        node.take_up(standing, stop).await;
+        Ok(node)
+    }
+
+    /// Turns until told to end.
+    pub(crate) async fn run(mut self) {
+        self.carry_out();
+        loop {
+            let deadline = self
+                .engine
+                .deadline()
+                .map(|deadline| clock::instant(deadline.at));
+            let wake = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(input) = self.answers.recv() => self.handle(input),
+                Some(event) = self.events.recv() => self.runtime_event(event),
+                change = self.watch.next() => self.store_change(change),
+                Some(command) = self.commands.recv() => match command {
+                    Command::End => break,
+                    Command::StopPods(answer) => self.stop_pods(answer),
+                },
+                () = wake => self.handle(Input::Wake),
+            }
+            self.carry_out();
+        }
+        self.traffic.shutdown().await;
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle(clock::now(), input);
+    }
+
+    /// Everything from before: services last, so that their endpoints are made once and from all pods.
+    async fn take_up(&mut self, standing: Vec<PodRecord>, stop: bool) {
+        let mut standing: BTreeMap<PodUid, PodRecord> = standing
+            .into_iter()
+            .map(|record| (record.config.uid.clone(), record))
+            .collect();
+        for record in standing.values() {
+            if let Network::Own(ip) = record.config.network {
+                self.addresses.keep(&record.config.uid, ip);
+            }
+        }
+        for object in self.store.list(Kind::Pod).0 {
+            let Some(pod) = decoded(&object, Pod::from_value) else {
+                continue;
+            };
+            let status: PodStatus =
+                serde_json::from_value(object.value["status"].clone()).unwrap_or_default();
+            let record = standing.remove(&pod.uid);
+            if stop && record.is_none() && pod.deletion.is_none() {
+                continue;
+            }
+            let memory = self.open_memory(&pod.uid);
+            let remembered = memory.as_ref().and_then(|file| read_memory(file, &pod.uid));
+            let restored = status.start_time.is_some() || remembered.is_some() || record.is_some();
+            let origin = if restored || stop {
+                let standing = record.map(|record| self.standing(record));
+                Origin::Restored {
+                    status: Box::new(status),
+                    memory: remembered,
+                    standing,
+                    stop,
+                }
+            } else {
+                Origin::New
+            };
+            self.admit(object, memory, pod, origin);
+        }
+        for orphan in standing.into_keys() {
+            tracing::warn!(pod = %orphan, "removing the sandbox of a pod that nobody knows");
+            if let Err(error) = self.runtime.remove_pod(&orphan).await {
+                tracing::warn!(pod = %orphan, "cannot remove the sandbox: {error}");
+            }
+        }
+        for uid in self.data_dir.remembered() {
+            if !self.pods.contains_key(&uid) && !stop {
+                let _gone = std::fs::remove_file(self.data_dir.memory(&uid));
+            }
+        }
+        for object in self.store.list(Kind::Service).0 {
+            self.service_applied(&object.key, &object);
+            self.traffic
+                .endpoints(&object.key, stored_endpoints(&self.store, &object.key));
+        }
+    }
+
+    fn admit(&mut self, object: Object, memory: Option<MemoryFile>, pod: Pod, origin: Origin) {
+        let uid = pod.uid.clone();
+        let known = KnownPod {
+            key: object.key,
+            seen: object.value,
+            memory,
+        };
+        self.pods.insert(uid, known);
+        self.handle(Input::PodApplied {
+            pod: Arc::new(pod),
+            origin,
+        });
+    }
+
+    fn standing(&self, record: PodRecord) -> Standing {
+        let ip = match record.config.network {
+            Network::Own(ip) => ip,
+            Network::Host => self.host_ip,
+        };
+        Standing {
+            ip,
+            containers: record
+                .containers
+                .into_iter()
+                .map(standing_container)
+                .collect(),
+        }
+    }
+
+    fn runtime_event(&mut self, event: RuntimeEvent) {
+        match event {
+            RuntimeEvent::Exited {
+                pod,
+                container,
+                exit,
+            } => {
+                let exit = Exit {
+                    code: exit.code,
+                    signal: exit.signal,
+                    finished_at: exit.finished_at,
+                };
+                self.handle(Input::ContainerExited {
+                    pod,
+                    container,
+                    exit,
+                });
+            }
+            RuntimeEvent::PodLost { pod } => self.handle(Input::PodLost { pod }),
+        }
+    }
+
+    fn store_change(&mut self, change: Result<Change, Gone>) {
+        match change {
+            Ok(change) => self.object_changed(&change.key, change.kind, &change.object),
+            Err(Gone { .. }) => self.relist(),
+        }
+    }
+
+    /// The loop fell behind what the store remembers: everything is looked at anew.
+    fn relist(&mut self) {
+        let version = self.store.version();
+        self.watch = self
+            .store
+            .watch(version)
+            .expect("a store remembers its newest version");
+        for kind in [Kind::Pod, Kind::Service] {
+            for object in self.store.list(kind).0 {
+                self.object_changed(&object.key, ChangeKind::Modified, &object.value);
+            }
+        }
+    }
+
+    fn object_changed(&mut self, key: &ObjectKey, kind: ChangeKind, value: &Arc<Value>) {
+        match (key.kind, kind) {
+            (Kind::Pod, ChangeKind::Added | ChangeKind::Modified) => self.pod_changed(key, value),
+            (Kind::Service, ChangeKind::Added | ChangeKind::Modified) => {
+                let version = self.store.version();
+                self.service_applied(
+                    key,
+                    &Object {
+                        key: key.clone(),
+                        version,
+                        value: Arc::clone(value),
+                    },
+                );
+            }
+            (Kind::Service, ChangeKind::Deleted) => {
+                self.handle(Input::ServiceDeleted { key: key.clone() });
+                self.traffic.forget(key);
+                self.traffic_changed = true;
+                let endpoints = ObjectKey::new(Kind::Endpoints, &key.namespace, &key.name);
+                objects::delete(&self.store, &[endpoints], None, clock::now());
+                self.tell(key.clone(), What::Deleted);
+            }
+            (Kind::Pod, ChangeKind::Deleted) | (Kind::Endpoints | Kind::Event, _) => {}
+        }
+    }
+
+    /// Only what people change is news to the engine; the status it has made itself.
+    fn pod_changed(&mut self, key: &ObjectKey, value: &Arc<Value>) {
+        let uid = PodUid::from(value["metadata"]["uid"].as_str().unwrap_or_default());
+        if let Some(known) = self.pods.get_mut(&uid) {
+            let same = same_but_status(&known.seen, value);
+            known.seen = Arc::clone(value);
+            if same {
+                return;
+            }
+        }
+        let object = Object {
+            key: key.clone(),
+            version: self.store.version(),
+            value: Arc::clone(value),
+        };
+        let Some(pod) = decoded(&object, Pod::from_value) else {
+            return;
+        };
+        if self.pods.contains_key(&uid) {
+            self.handle(Input::PodApplied {
+                pod: Arc::new(pod),
+                origin: Origin::New,
+            });
+        } else {
+            let memory = self.open_memory(&uid);
+            self.admit(object, memory, pod, Origin::New);
+        }
+    }
+
+    fn service_applied(&mut self, key: &ObjectKey, object: &Object) {
+        let Some(service) = decoded(object, Service::from_value) else {
+            return;
+        };
+        self.traffic.service(key, service.clone());
+        self.traffic_changed = true;
+        self.handle(Input::ServiceApplied {
+            service: Arc::new(service),
+        });
+    }
+
+    fn stop_pods(&mut self, answer: oneshot::Sender<()>) {
+        let pods: Vec<PodUid> = self.engine.pods().cloned().collect();
+        for pod in pods {
+            self.handle(Input::PodStopped { pod });
+        }
+        self.stopped.push(answer);
+    }
+
+    /// Does what the engine asks for, until it asks for nothing more.
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.engine.next_effect() {
+            match effect {
+                Effect::Remember { pod, memory } => self.remember(&pod, &memory),
+                Effect::Commit(commit) => self.commit(&commit),
+                Effect::StartPod { operation, pod } => {
+                    let ip = if pod.host_network {
+                        Some(self.host_ip)
+                    } else {
+                        self.addresses.take(&pod.uid)
+                    };
+                    match ip {
+                        Some(ip) => self.operations.start_pod(operation, &pod, ip),
+                        None => self.out_of_addresses(operation, &pod),
+                    }
+                }
+                Effect::StartContainer {
+                    operation,
+                    pod,
+                    container,
+                    id,
+                    restart_count,
+                } => {
+                    self.operations
+                        .start_container(operation, &pod, &container, id, restart_count);
+                }
+                Effect::RunHook {
+                    operation,
+                    pod,
+                    container: name,
+                    id,
+                    hook,
+                    timeout,
+                } => {
+                    let ip = self.pod_ip(&pod.uid);
+                    self.operations.run_hook(
+                        operation,
+                        ContainerRun { pod, name, id, ip },
+                        hook,
+                        timeout,
+                    );
+                }
+                Effect::StopContainer {
+                    pod,
+                    container,
+                    grace,
+                } => {
+                    self.operations.stop_container(pod, container, grace);
+                }
+                Effect::RemovePod { operation, pod } => self.operations.remove_pod(operation, pod),
+                Effect::StartAttempt {
+                    attempt,
+                    pod,
+                    container: name,
+                    id,
+                    kind,
+                } => {
+                    let ip = self.pod_ip(&pod.uid);
+                    self.operations
+                        .attempt(attempt, ContainerRun { pod, name, id, ip }, kind);
+                }
+                Effect::Event(event) => self.record(&event),
+                Effect::Report(report) => self.report(report),
+                Effect::PodEnded { pod, deleted } => self.pod_ended(&pod, deleted),
+            }
+        }
+        if std::mem::take(&mut self.traffic_changed) {
+            for (key, address) in self.traffic.apply(&self.store) {
+                self.tell(key, What::Address { address });
+            }
+        }
+        if !self.stopped.is_empty() && self.engine.pods().next().is_none() {
+            for answer in self.stopped.drain(..) {
+                let _whoever_asked_has_gone = answer.send(());
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit) {
+        let now = clock::now().wall;
+        let pods = &self.pods;
+        let key_of = |uid: &PodUid| pods.get(uid).map(|known| known.key.clone());
+        let told = committer::commit(&self.store, commit, key_of, now);
+        for change in &commit.endpoints {
+            self.traffic
+                .endpoints(&change.service, change.endpoints.clone());
+            self.traffic_changed = true;
+        }
+        for (object, what) in told {
+            self.tell_at(now, object, what);
+        }
+    }
+
+    fn remember(&mut self, pod: &PodUid, memory: &PodMemory) {
+        let Some(file) = self
+            .pods
+            .get_mut(pod)
+            .and_then(|known| known.memory.as_mut())
+        else {
+            return;
+        };
+        let saved = serde_json::to_vec(memory)
+            .map_err(std::io::Error::other)
+            .and_then(|text| file.save(&text));
+        if let Err(error) = saved {
+            tracing::error!(%pod, "cannot write down what a restart must know: {error}");
+        }
+    }
+
+    fn open_memory(&self, pod: &PodUid) -> Option<MemoryFile> {
+        let path = self.data_dir.memory(pod);
+        let opened = MemoryFile::open(&path);
+        if let Err(error) = &opened {
+            tracing::error!(%pod, "cannot open {}: {error}; a restart will not know its counters", path.display());
+        }
+        opened.ok()
+    }
+
+    fn out_of_addresses(&mut self, operation: probelet_engine::input::OperationId, pod: &Pod) {
+        let failure = "no address is left in the pod range; give a larger --pod-cidr".to_owned();
+        let result = Err(probelet_engine::input::PodFailure::Sandbox(failure));
+        self.handle(Input::PodStarted {
+            pod: pod.uid.clone(),
+            operation,
+            result,
+        });
+    }
+
+    fn pod_ip(&self, pod: &PodUid) -> Option<IpAddr> {
+        self.engine.status(pod).and_then(|status| status.pod_ip)
+    }
+
+    fn record(&mut self, event: &probelet_engine::effect::Event) {
+        let Some(key) = self.pods.get(&event.pod).map(|known| known.key.clone()) else {
+            return;
+        };
+        let now = clock::now().wall;
+        self.recorder.record(&self.store, &key, event, now);
+        let what = What::Event {
+            container: event.container.as_ref().map(ToString::to_string),
+            event_type: event.kind.as_str(),
+            reason: event.reason,
+            message: event.message.clone(),
+        };
+        self.tell_at(now, key, what);
+    }
+
+    fn report(&self, report: Report) {
+        let Some(key) = self.pods.get(&report.pod).map(|known| known.key.clone()) else {
+            return;
+        };
+        if self.happenings.receiver_count() == 0 {
+            return;
+        }
+        let (container, probe) = (report.container.to_string(), report.kind);
+        let what = match report.what {
+            Told::Attempt {
+                status,
+                output,
+                code,
+                duration,
+                run,
+                threshold,
+                verdict,
+                changed,
+            } => What::Attempt {
+                container,
+                probe,
+                outcome: status,
+                exit_code: code.and_then(|code| {
+                    if let Code::Exit(code) = code {
+                        Some(code)
+                    } else {
+                        None
+                    }
+                }),
+                status_code: code.and_then(|code| {
+                    if let Code::Http(code) = code {
+                        Some(code)
+                    } else {
+                        None
+                    }
+                }),
+                duration,
+                run,
+                threshold,
+                verdict,
+                changed,
+                message: output,
+            },
+            Told::Error { message, duration } => What::Error {
+                container,
+                probe,
+                duration,
+                message,
+            },
+            Told::Skipped(skip) => {
+                let (reason, message) = skip_words(&skip);
+                What::Skip {
+                    container,
+                    probe,
+                    reason,
+                    message,
+                }
+            }
+        };
+        self.tell(key, what);
+    }
+
+    fn pod_ended(&mut self, uid: &PodUid, deleted: bool) {
+        self.addresses.give_back(uid);
+        let Some(known) = self.pods.remove(uid) else {
+            return;
+        };
+        if !deleted {
+            return self.tell(known.key, What::Stopped);
+        }
+        if let Some(memory) = known.memory
+            && let Err(error) = memory.remove()
+        {
+            tracing::warn!(pod = %uid, "cannot remove the memory of a pod that has ended: {error}");
+        }
+        self.recorder.forget(&self.store, uid);
+        let removed = self.store.transact(Durability::Derived, |transaction| {
+            transaction.delete(&known.key, None)
+        });
+        if let Err(error) = removed {
+            tracing::warn!(pod = %uid, "cannot remove the object of a pod that has ended: {error}");
+        }
+        self.tell(known.key, What::Deleted);
+    }
+
+    fn tell(&self, object: ObjectKey, what: What) {
+        self.tell_at(clock::now().wall, object, what);
+    }
+
+    fn tell_at(&self, time: Wall, object: ObjectKey, what: What) {
+        let _nobody_watches = self.happenings.send(Happening { time, object, what });
+    }
+}
+
+fn standing_container(record: ContainerRecord) -> StandingContainer {
+    StandingContainer {
+        id: record.id,
+        name: record.name,
+        restart_count: record.restart_count,
+        started_at: record.started.started_at,
+        exit: record.exit.map(|exit| Exit {
+            code: exit.code,
+            signal: exit.signal,
+            finished_at: exit.finished_at,
+        }),
+    }
+}
+
+fn read_memory(file: &MemoryFile, pod: &PodUid) -> Option<PodMemory> {
+    let text = match file.load() {
+        Ok(text) => text?,
+        Err(error) => {
+            tracing::error!(%pod, "cannot read what was written down: {error}");
+            return None;
+        }
+    };
+    serde_json::from_slice(&text)
+        .inspect_err(|error| tracing::error!(%pod, "cannot read the memory: {error}"))
+        .ok()
+}
+
+/// A stored object as the engine knows it. What is stored has been validated, so an error here means that
+/// it was written by another version.
+fn decoded<T, E: std::fmt::Display>(
+    object: &Object,
+    from_value: impl FnOnce(&Value) -> Result<T, Vec<E>>,
+) -> Option<T> {
+    from_value(&object.value)
+        .inspect_err(|errors| {
+            for error in errors {
+                tracing::error!("{} is stored but cannot be run: {error}", object.key);
+            }
+        })
+        .ok()
+}
+
+/// Whether two versions of an object differ in no more than what Probelet writes itself.
+fn same_but_status(before: &Value, now: &Value) -> bool {
+    let fields = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
+    let metadata = |value: &Value, name: &str| value["metadata"].get(name).cloned();
+    fields(before) > 0
+        && before.get("spec") == now.get("spec")
+        && [
+            "labels",
+            "annotations",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ]
+        .into_iter()
+        .all(|name| metadata(before, name) == metadata(now, name))
+}

@@ -1,0 +1,241 @@
+//! Effects that take time: each runs as a task of its own and answers with one input.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use probelet_engine::input::{AttemptId, ContainerFailure, Input, OperationId, PodFailure};
+use probelet_model::id::{ContainerId, ContainerName, PodUid};
+use probelet_model::pod::{Container, Hook, Pod};
+use probelet_model::probe::{Handler, ProbeKind, ProberError};
+use probelet_probe::Target;
+use probelet_runtime::{
+    ContainerConfig, Network, PodConfig, Runtime, StartContainerError, StartPodError,
+};
+use tokio::sync::{Semaphore, mpsc};
+
+/// How many attempts may be under way at one time. One that waits for its turn has not begun, and its
+/// timeout does not run.
+const ATTEMPTS_UNDER_WAY: usize = 1024;
+
+/// One run of a container, as an attempt or a hook meets it.
+#[derive(Clone, Debug)]
+pub(crate) struct ContainerRun {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) name: ContainerName,
+    pub(crate) id: ContainerId,
+    /// The pod's address.
+    pub(crate) ip: Option<IpAddr>,
+}
+
+impl ContainerRun {
+    fn target<'a, R>(&'a self, runtime: &'a R, spec: &'a Container) -> Target<'a, R> {
+        Target {
+            runtime,
+            pod: &self.pod.uid,
+            container: &self.id,
+            spec,
+            pod_ip: self.ip,
+        }
+    }
+}
+
+/// Starts the tasks.
+#[derive(Debug)]
+pub(crate) struct Operations<R> {
+    runtime: Arc<R>,
+    /// Bounded: a task whose answer finds it full waits.
+    answers: mpsc::Sender<Input>,
+    attempts: Arc<Semaphore>,
+}
+
+impl<R: Runtime> Operations<R> {
+    pub(crate) fn new(runtime: Arc<R>, answers: mpsc::Sender<Input>) -> Self {
+        Self {
+            runtime,
+            answers,
+            attempts: Arc::new(Semaphore::new(ATTEMPTS_UNDER_WAY)),
+        }
+    }
+
+    pub(crate) fn start_pod(&self, operation: OperationId, pod: &Pod, ip: IpAddr) {
+        let config = PodConfig {
+            uid: pod.uid.clone(),
+            namespace: pod.meta.namespace.clone(),
+            name: pod.meta.name.clone(),
+            hostname: pod.hostname.clone(),
+            network: if pod.host_network {
+                Network::Host
+            } else {
+                Network::Own(ip)
+            },
+            volumes: pod.volumes.clone(),
+        };
+        self.answer(move |runtime| async move {
+            let pod = config.uid.clone();
+            let result =
+                runtime
+                    .start_pod(config)
+                    .await
+                    .map(|()| ip)
+                    .map_err(|error| match error {
+                        StartPodError::Volume(message) => PodFailure::Volume(message),
+                        StartPodError::Sandbox(message) => PodFailure::Sandbox(message),
+                    });
+            Input::PodStarted {
+                pod,
+                operation,
+                result,
+            }
+        });
+    }
+
+    pub(crate) fn start_container(
+        &self,
+        operation: OperationId,
+        pod: &Arc<Pod>,
+        name: &ContainerName,
+        id: ContainerId,
+        restart_count: u32,
+    ) {
+        let Some(spec) = pod.container(name.as_str()) else {
+            return;
+        };
+        let config = ContainerConfig {
+            id,
+            name: name.clone(),
+            restart_count,
+            argv: spec.expand(&spec.argv),
+            env: spec.expanded_env(),
+            working_dir: spec.working_dir.clone(),
+            mounts: spec.volume_mounts.clone(),
+            user: spec.user,
+        };
+        let pod = pod.uid.clone();
+        self.answer(move |runtime| async move {
+            let result = match runtime.start_container(&pod, config).await {
+                Ok(started) => Ok(started.started_at),
+                Err(StartContainerError::Command(message)) => {
+                    Err(ContainerFailure::Command(message))
+                }
+                Err(error @ (StartContainerError::NoPod(_) | StartContainerError::Create(_))) => {
+                    Err(ContainerFailure::Create(error.to_string()))
+                }
+            };
+            Input::ContainerStarted {
+                pod,
+                operation,
+                result,
+            }
+        });
+    }
+
+    /// The exit answers; that the runtime could not even be asked is only logged, as a lost sandbox is
+    /// told by an event of its own.
+    pub(crate) fn stop_container(&self, pod: PodUid, container: ContainerId, grace: Duration) {
+        let runtime = Arc::clone(&self.runtime);
+        tokio::spawn(async move {
+            if let Err(error) = runtime.stop_container(&pod, &container, grace).await {
+                tracing::warn!(%pod, %container, "cannot stop container: {error}");
+            }
+        });
+    }
+
+    pub(crate) fn remove_pod(&self, operation: OperationId, pod: PodUid) {
+        self.answer(move |runtime| async move {
+            let result = runtime
+                .remove_pod(&pod)
+                .await
+                .map_err(|error| error.to_string());
+            Input::PodRemoved {
+                pod,
+                operation,
+                result,
+            }
+        });
+    }
+
+    /// Upstream: kubelet pkg/kubelet/lifecycle/handlers.go, Run. Of an httpGet only a failing exchange
+    /// is a failure, not the status it answers with.
+    pub(crate) fn run_hook(
+        &self,
+        operation: OperationId,
+        run: ContainerRun,
+        hook: Hook,
+        timeout: Duration,
+    ) {
+        let Some(spec) = run.pod.container(run.name.as_str()).cloned() else {
+            return;
+        };
+        self.answer(move |runtime| async move {
+            let result = match hook {
+                Hook::Sleep(duration) => {
+                    tokio::time::sleep(duration).await;
+                    Ok(())
+                }
+                Hook::Handler(handler) => {
+                    let exec = matches!(handler, Handler::Exec { .. });
+                    let target = run.target(&*runtime, &spec);
+                    match probelet_probe::attempt(&target, &handler, timeout).await {
+                        Ok(outcome)
+                            if outcome.status.is_success() || (!exec && outcome.code.is_some()) =>
+                        {
+                            Ok(())
+                        }
+                        Ok(outcome) => Err(outcome.output),
+                        Err(error) => Err(error.message),
+                    }
+                }
+            };
+            Input::HookFinished {
+                pod: run.pod.uid.clone(),
+                operation,
+                result,
+            }
+        });
+    }
+
+    pub(crate) fn attempt(&self, attempt: AttemptId, run: ContainerRun, kind: ProbeKind) {
+        let attempts = Arc::clone(&self.attempts);
+        self.answer(move |runtime| async move {
+            let _turn = attempts
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
+            let container = run.pod.container(run.name.as_str());
+            let (result, duration) =
+                match container.and_then(|spec| Some((spec, spec.probe(kind)?))) {
+                    Some((spec, probe)) => {
+                        let report = probelet_probe::run(run.target(&*runtime, spec), probe).await;
+                        (report.result, report.duration)
+                    }
+                    None => {
+                        let message = format!(
+                            "missing probe handler for {}:{}",
+                            run.pod.full_name(),
+                            run.name
+                        );
+                        (Err(ProberError { message }), Duration::ZERO)
+                    }
+                };
+            Input::AttemptFinished {
+                pod: run.pod.uid.clone(),
+                attempt,
+                result,
+                duration,
+            }
+        });
+    }
+
+    /// Runs a task and hands in its answer. If nobody takes answers any more, the agent has ended.
+    fn answer<F>(&self, work: impl FnOnce(Arc<R>) -> F)
+    where
+        F: Future<Output = Input> + Send + 'static,
+    {
+        let answers = self.answers.clone();
+        let work = work(Arc::clone(&self.runtime));
+        tokio::spawn(async move {
+            let _ended = answers.send(work.await).await;
+        });
+    }
+}

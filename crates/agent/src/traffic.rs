@@ -1,0 +1,135 @@
+//! Services to traffic: keeps the proxy's plan in step with the store.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use probelet_model::id::{Kind, ObjectKey, PodUid};
+use probelet_model::service::{Endpoints, Service};
+use probelet_proxy::{Connect, HOST_ADDRESS, Plan, ServiceKey, Userspace};
+use probelet_runtime::{Family, Runtime};
+use probelet_store::{Durability, Store, WriteError};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::objects;
+
+/// Reaches pods through sockets of their own network namespaces.
+#[derive(Debug)]
+pub(crate) struct PodConnections<R>(pub(crate) Arc<R>);
+
+impl<R: Runtime> Connect for PodConnections<R> {
+    async fn connect(&self, pod: &PodUid, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = self
+            .0
+            .tcp_socket(pod, Family::of(address.ip()))
+            .await
+            .map_err(io::Error::other)?;
+        TcpSocket::from_std_stream(socket.into())
+            .connect(address)
+            .await
+    }
+}
+
+/// The Services, and the proxy that carries their traffic.
+#[derive(Debug)]
+pub(crate) struct Traffic<C> {
+    proxy: Userspace<C>,
+    services: BTreeMap<ObjectKey, (Service, Endpoints)>,
+    told: BTreeMap<ObjectKey, String>,
+}
+
+impl<C: Connect> Traffic<C> {
+    pub(crate) fn new(connect: C) -> Self {
+        Self {
+            proxy: Userspace::new(connect),
+            services: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn service(&mut self, key: &ObjectKey, service: Service) {
+        let endpoints = self
+            .services
+            .remove(key)
+            .map(|(_, endpoints)| endpoints)
+            .unwrap_or_default();
+        self.services.insert(key.clone(), (service, endpoints));
+    }
+
+    pub(crate) fn endpoints(&mut self, key: &ObjectKey, endpoints: Endpoints) {
+        if let Some((_, before)) = self.services.get_mut(key) {
+            *before = endpoints;
+        }
+    }
+
+    pub(crate) fn forget(&mut self, key: &ObjectKey) {
+        self.services.remove(key);
+        self.told.remove(key);
+    }
+
+    /// Makes what is known true. When this returns, the next connection follows it. Returns the host
+    /// addresses that are new since the last time, having written them to their Services.
+    pub(crate) fn apply(&mut self, store: &Store) -> Vec<(ObjectKey, String)> {
+        let services: Vec<_> = self.services.values().cloned().collect();
+        let plan = Plan::new(&services);
+        let applied = self.proxy.apply(&plan);
+        for port in &applied.ports {
+            if let Err(error) = &port.address {
+                tracing::warn!(service = %port.service, port = port.port, "no address on the host: {error}");
+            }
+        }
+        let mut news = Vec::new();
+        for key in self.services.keys() {
+            let service = ServiceKey {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+            };
+            let Some(address) = applied
+                .host_addresses(&service)
+                .map(|addresses| addresses.to_string())
+            else {
+                continue;
+            };
+            if self.told.get(key) != Some(&address) {
+                annotate(store, key, &address);
+                self.told.insert(key.clone(), address.clone());
+                news.push((key.clone(), address));
+            }
+        }
+        news
+    }
+
+    /// Ends all connections.
+    pub(crate) async fn shutdown(self) {
+        self.proxy.shutdown().await;
+    }
+}
+
+fn annotate(store: &Store, key: &ObjectKey, address: &str) {
+    let written = store.transact(Durability::Derived, |transaction| {
+        let Some(there) = transaction.get(key) else {
+            return Ok(());
+        };
+        let mut value = (*there.value).clone();
+        let metadata = objects::metadata_of(&mut value);
+        let annotations = metadata
+            .entry("annotations")
+            .or_insert_with(|| serde_json::json!({}));
+        annotations[HOST_ADDRESS] = address.into();
+        transaction.update(key.clone(), None, value).map(drop)
+    });
+    if let Err(error) = written {
+        let error: probelet_store::TransactError<WriteError> = error;
+        tracing::warn!("cannot write the address of {key}: {error}");
+    }
+}
+
+/// The Endpoints that are stored for a Service.
+pub(crate) fn stored_endpoints(store: &Store, service: &ObjectKey) -> Endpoints {
+    let key = ObjectKey::new(Kind::Endpoints, &service.namespace, &service.name);
+    let there = store.get(&key);
+    there
+        .and_then(|there| serde_json::from_value((*there.value).clone()).ok())
+        .unwrap_or_default()
+}

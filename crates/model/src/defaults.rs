@@ -1,0 +1,189 @@
+//! The API server's defaults, filled into wire objects.
+//!
+//! Only values that are missing, null, or zero where upstream cannot tell zero from missing, are set. A
+//! value of a wrong type is left for the decoder to complain about.
+//!
+//! Upstream: pkg/apis/core/v1/defaults.go, the `SetDefaults_` functions of Pod, PodSpec, Container,
+//! Probe, Volume, HostPathVolumeSource and Service.
+
+use serde_json::{Map, Value, json};
+
+use crate::id::Kind;
+
+type Fields = Map<String, Value>;
+
+/// Fills in what `object` of `kind` leaves unsaid.
+pub(crate) fn apply(kind: Kind, object: &mut Value) {
+    let Some(fields) = object.as_object_mut() else {
+        return;
+    };
+    if let Some(metadata) = object_in(fields, "metadata") {
+        set(metadata, "namespace", json!("default"));
+    }
+    let Some(spec) = object_in(fields, "spec") else {
+        return;
+    };
+    match kind {
+        Kind::Pod => pod(spec),
+        Kind::Service => service(spec),
+        Kind::Endpoints | Kind::Event => {}
+    }
+}
+
+fn pod(spec: &mut Fields) {
+    set(spec, "restartPolicy", json!("Always"));
+    set(spec, "dnsPolicy", json!("ClusterFirst"));
+    set(spec, "schedulerName", json!("default-scheduler"));
+    set(spec, "enableServiceLinks", json!(true));
+    // Upstream tells zero from missing here.
+    if spec
+        .get("terminationGracePeriodSeconds")
+        .is_none_or(Value::is_null)
+    {
+        spec.insert("terminationGracePeriodSeconds".to_owned(), json!(30));
+    }
+    if spec.get("securityContext").is_none_or(Value::is_null) {
+        spec.insert("securityContext".to_owned(), json!({}));
+    }
+    let host_network = spec.get("hostNetwork") == Some(&json!(true));
+    for container in objects_in(spec, "containers") {
+        self::container(container, host_network);
+    }
+    for volume in objects_in(spec, "volumes") {
+        self::volume(volume);
+    }
+}
+
+fn container(container: &mut Fields, host_network: bool) {
+    if container.get("resources").is_none_or(Value::is_null) {
+        container.insert("resources".to_owned(), json!({}));
+    }
+    set(
+        container,
+        "terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
+    set(container, "terminationMessagePolicy", json!("File"));
+    if let Some(image) = container
+        .get("image")
+        .and_then(Value::as_str)
+        .filter(|image| !image.is_empty())
+    {
+        let policy = if is_latest(image) {
+            "Always"
+        } else {
+            "IfNotPresent"
+        };
+        set(container, "imagePullPolicy", json!(policy));
+    }
+    for port in objects_in(container, "ports") {
+        set(port, "protocol", json!("TCP"));
+        if let (true, Some(number)) = (
+            host_network,
+            port.get("containerPort")
+                .filter(|port| port.is_i64())
+                .cloned(),
+        ) {
+            set(port, "hostPort", number);
+        }
+    }
+    for kind in crate::probe::ProbeKind::ALL {
+        if let Some(probe) = object_in(container, kind.field()) {
+            self::probe(probe);
+        }
+    }
+    if let Some(hook) =
+        object_in(container, "lifecycle").and_then(|lifecycle| object_in(lifecycle, "preStop"))
+    {
+        http_get(hook);
+    }
+}
+
+/// Whether an image reference means the tag `latest`: by name, or by naming neither tag nor digest.
+fn is_latest(image: &str) -> bool {
+    let name = image.rsplit_once('/').map_or(image, |(_, name)| name);
+    if name.contains('@') {
+        false
+    } else {
+        name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+    }
+}
+
+fn probe(probe: &mut Fields) {
+    set(probe, "timeoutSeconds", json!(1));
+    set(probe, "periodSeconds", json!(10));
+    set(probe, "successThreshold", json!(1));
+    set(probe, "failureThreshold", json!(3));
+    http_get(probe);
+}
+
+/// The defaults of a handler's `httpGet`, if it has one.
+fn http_get(handler: &mut Fields) {
+    if let Some(action) = object_in(handler, "httpGet") {
+        set(action, "path", json!("/"));
+        set(action, "scheme", json!("HTTP"));
+    }
+}
+
+fn volume(volume: &mut Fields) {
+    if volume
+        .iter()
+        .all(|(name, value)| name == "name" || value.is_null())
+    {
+        volume.insert("emptyDir".to_owned(), json!({}));
+    }
+    if let Some(host_path) = object_in(volume, "hostPath")
+        && host_path.get("type").is_none_or(Value::is_null)
+    {
+        host_path.insert("type".to_owned(), json!(""));
+    }
+}
+
+fn service(spec: &mut Fields) {
+    set(spec, "type", json!("ClusterIP"));
+    set(spec, "sessionAffinity", json!("None"));
+    set(spec, "internalTrafficPolicy", json!("Cluster"));
+    for port in objects_in(spec, "ports") {
+        set(port, "protocol", json!("TCP"));
+        if let Some(number) = port.get("port").filter(|port| port.is_i64()).cloned() {
+            set(port, "targetPort", number);
+        }
+    }
+}
+
+/// Sets a field that is missing or zero.
+fn set(fields: &mut Fields, name: &str, default: Value) {
+    let is_unset = match fields.get(name) {
+        None | Some(Value::Null) => true,
+        Some(Value::Number(number)) => number.as_i64() == Some(0),
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => false,
+    };
+    if is_unset {
+        fields.insert(name.to_owned(), default);
+    }
+}
+
+fn object_in<'v>(fields: &'v mut Fields, name: &str) -> Option<&'v mut Fields> {
+    fields.get_mut(name)?.as_object_mut()
+}
+
+fn objects_in<'v>(fields: &'v mut Fields, name: &str) -> impl Iterator<Item = &'v mut Fields> {
+    let elements = fields.get_mut(name).and_then(Value::as_array_mut);
+    elements
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+}
+
+/// Removes fields that are null, which on the wire are fields that are not there.
+pub(crate) fn prune_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(prune_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(prune_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

@@ -1,0 +1,473 @@
+//! Pods that are wrong, rule by rule.
+
+use super::*;
+
+const PROBE: &str = "spec.containers[0].livenessProbe";
+
+#[test]
+fn names_and_labels_are_validated() {
+    let name = PodText::default().yaml();
+    let subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
+                     start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+                     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    check(
+        &name.replace("name: web", "name: Web"),
+        &[&format!(
+            "metadata.name: Invalid value: \"Web\": {subdomain}"
+        )],
+    );
+    check(
+        &name.replace("name: web", "labels: {}"),
+        &["metadata.name: Required value: name or generateName is required"],
+    );
+    in_metadata(
+        "namespace: a.b",
+        &["metadata.namespace: Invalid value: \"a.b\": must not contain dots"],
+    );
+    in_metadata(
+        "labels: {/a: b}",
+        &["metadata.labels: Invalid value: \"/a\": prefix part must be non-empty"],
+    );
+    in_metadata(
+        "labels: {a: 5}",
+        &["metadata.labels.a: expected a string, got 5"],
+    );
+    in_metadata(
+        "labels: {a: }",
+        &["metadata.labels.a: expected a string, got null"],
+    );
+    in_metadata(
+        "labels: {a.b/c: 1.5}",
+        &["metadata.labels[a.b/c]: expected a string, got 1.5"],
+    );
+    let long = format!("annotations: {{a: {}}}", "x".repeat(262_144));
+    in_metadata(
+        &long,
+        &["metadata.annotations: Too long: may not be more than 262144 bytes"],
+    );
+    in_metadata(
+        "finalizers: [a/b]",
+        &["metadata.finalizers: not carried out yet"],
+    );
+    in_metadata(
+        "generateName: a-",
+        &["metadata.generateName: not carried out yet"],
+    );
+}
+
+#[test]
+fn probes_are_validated() {
+    let tcp = "tcpSocket: {port: 80}";
+    for (probe, expected) in [
+        (tcp, &[][..]),
+        ("{}", &["@: Required value: must specify a handler type"]),
+        (
+            "tcpSocket: {port: 80}\nexec: {command: [a]}",
+            &["@.tcpSocket: Forbidden: may not specify more than 1 handler type"],
+        ),
+        (
+            "tcpSocket: {port: 0}\nexec: {command: []}\nhttpGet: {port: 80}",
+            &[
+                "@.exec.command: Required value",
+                "@.httpGet: Forbidden: may not specify more than 1 handler type",
+                "@.tcpSocket: Forbidden: may not specify more than 1 handler type",
+            ],
+        ),
+        ("exec: {}", &["@.exec.command: Required value"]),
+        ("exec:\n  command: []", &["@.exec.command: Required value"]),
+        (
+            "tcpSocket: {port: 0}",
+            &["@.tcpSocket.port: Invalid value: 0: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "tcpSocket: {}",
+            &["@.tcpSocket.port: Invalid value: 0: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "httpGet: {port: 65536}",
+            &["@.httpGet.port: Invalid value: 65536: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "httpGet: {port: '80'}",
+            &["@.httpGet.port: Invalid value: \"80\": must contain at least one letter (a-z)"],
+        ),
+        (
+            "httpGet: {port: not-among-the-ports}",
+            &[
+                "@.httpGet.port: Invalid value: \"not-among-the-ports\": must be no more than 15 characters",
+            ],
+        ),
+        ("httpGet: {port: unknown}", &[]),
+        (
+            "httpGet: {port: true}",
+            &["@.httpGet.port: expected an integer or a string, got true"],
+        ),
+        (
+            "httpGet: {port: 80, scheme: http}",
+            &[
+                "@.httpGet.scheme: Unsupported value: \"http\": supported values: \"HTTP\", \"HTTPS\"",
+            ],
+        ),
+        (
+            "httpGet: {port: 80, httpHeaders: [{name: 'a b', value: c}]}",
+            &[
+                "@.httpGet.httpHeaders: Invalid value: \"a b\": a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')",
+            ],
+        ),
+        ("grpc: {port: 80}", &["@.grpc: not carried out yet"]),
+        (
+            "tcpSocket: {port: 80}\nsuccessThreshold: 2",
+            &["@.successThreshold: Invalid value: 2: must be 1"],
+        ),
+        (
+            "tcpSocket: {port: 80}\nfailureThreshold: -1\nsuccessThreshold: -2\nperiodSeconds: -3\ntimeoutSeconds: -4\ninitialDelaySeconds: -5",
+            &[
+                "@.initialDelaySeconds: Invalid value: -5: must be greater than or equal to 0",
+                "@.timeoutSeconds: Invalid value: -4: must be greater than or equal to 0",
+                "@.periodSeconds: Invalid value: -3: must be greater than or equal to 0",
+                "@.successThreshold: Invalid value: -2: must be greater than or equal to 0",
+                "@.failureThreshold: Invalid value: -1: must be greater than or equal to 0",
+                "@.successThreshold: Invalid value: -2: must be 1",
+            ],
+        ),
+        (
+            "tcpSocket: {port: 80}\nterminationGracePeriodSeconds: 0",
+            &["@.terminationGracePeriodSeconds: Invalid value: 0: must be greater than 0"],
+        ),
+        (
+            "tcpSocket: {port: 80}\nperiodSeconds: 1.5",
+            &["@.periodSeconds: expected an integer, got 1.5"],
+        ),
+        (
+            "tcpSocket: {port: 80}\nperiodSeconds: 3000000000",
+            &["@.periodSeconds: expected a 32-bit integer, got 3000000000"],
+        ),
+        (
+            "tcpSocket: {port: 80}\nperiodSeconds: 5s",
+            &["@.periodSeconds: expected an integer, got \"5s\""],
+        ),
+        (
+            "httpget: {port: 80}",
+            &["unknown field \"@.httpget\", did you mean \"httpGet\"?"],
+        ),
+        (
+            "tcpSocket: 80",
+            &["@.tcpSocket: expected an object, got 80"],
+        ),
+    ] {
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|line| line.replace("@", PROBE))
+            .collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        in_container(
+            &format!("livenessProbe:\n{}", indented(probe, 2)),
+            &expected,
+        );
+    }
+}
+
+#[test]
+fn readiness_differs_from_the_other_two() {
+    in_container(
+        "readinessProbe: {tcpSocket: {port: 1}, successThreshold: 2}",
+        &[],
+    );
+    in_container(
+        "readinessProbe: {tcpSocket: {port: 1}, terminationGracePeriodSeconds: 5}",
+        &[
+            "spec.containers[0].readinessProbe.terminationGracePeriodSeconds: Invalid value: 5: must not be set for readinessProbes",
+        ],
+    );
+    in_container(
+        "startupProbe: {tcpSocket: {port: 1}, successThreshold: 2}",
+        &["spec.containers[0].startupProbe.successThreshold: Invalid value: 2: must be 1"],
+    );
+    in_container(
+        "startupProbe: {tcpSocket: {port: 1}, terminationGracePeriodSeconds: 5}",
+        &[],
+    );
+}
+
+#[test]
+fn containers_are_validated() {
+    let port = "spec.containers[0].ports";
+    let mount = "spec.containers[0].volumeMounts";
+    for (container, expected) in [
+        ("command: []", vec!["spec.containers[0].command: Required value: runtimeClassName \"host\" has no image to take a command from".to_owned()]),
+        ("command: []\nargs: [a]", vec![]),
+        ("command: [a, 5]\nargs: [true]", vec![
+            "spec.containers[0].args[0]: expected a string, got true".to_owned(),
+            "spec.containers[0].command[1]: expected a string, got 5".to_owned(),
+        ]),
+        ("command: sleep 5", vec!["spec.containers[0].command: expected a list, got \"sleep 5\"".to_owned()]),
+        ("imagePullPolicy: Sometimes", vec!["spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"".to_owned()]),
+        ("ports: [{containerPort: 0}]", vec![format!("{port}[0].containerPort: Required value")]),
+        ("ports: [{containerPort: 65536}]", vec![format!("{port}[0].containerPort: Invalid value: 65536: must be between 1 and 65535, inclusive")]),
+        ("ports: [{containerPort: 80, name: a}, {containerPort: 81, name: a}]", vec![format!("{port}[1].name: Duplicate value: \"a\"")]),
+        ("ports: [{containerPort: 80, name: a--b}]", vec![format!("{port}[0].name: Invalid value: \"a--b\": must not contain consecutive hyphens")]),
+        ("ports: [{containerPort: 80, protocol: HTTP}]", vec![format!("{port}[0].protocol: Unsupported value: \"HTTP\": supported values: \"SCTP\", \"TCP\", \"UDP\"")]),
+        ("ports: [{containerPort: 80, hostPort: 80}]", vec![format!("{port}[0].hostPort: not carried out yet")]),
+        ("ports: [{containerPort: 80, hostIP: 127.0.0.1}]", vec![format!("{port}[0].hostIP: \"127.0.0.1\" is not carried out yet")]),
+        ("env: [{value: a}]", vec!["spec.containers[0].env[0].name: Required value".to_owned()]),
+        ("env: [{name: A=B}]", vec!["spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]),
+        ("env: [{name: A, value: 5}]", vec!["spec.containers[0].env[0].value: expected a string, got 5".to_owned()]),
+        ("env: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]", vec!["spec.containers[0].env[0].valueFrom: not carried out yet".to_owned()]),
+        ("volumeMounts: [{name: v, mountPath: /a}]", vec![format!("{mount}[0].name: Not found: \"v\"")]),
+        ("workingDir: a", vec!["spec.containers[0].workingDir: Invalid value: \"a\": must be an absolute path".to_owned()]),
+        ("securityContext: {runAsUser: -1}", vec!["spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive".to_owned()]),
+        ("securityContext: {runAsNonRoot: true, runAsUser: 0}", vec!["spec.containers[0].securityContext.runAsUser: Invalid value: 0: container's runAsUser breaks non-root policy".to_owned()]),
+        ("securityContext: {runAsNonRoot: true}", vec!["spec.containers[0].securityContext.runAsUser: Required value: runAsNonRoot is set and runtimeClassName \"host\" runs as root".to_owned()]),
+        ("securityContext: {runAsNonRoot: true, runAsUser: 5}", vec![]),
+        ("livenesProbe: {}", vec!["unknown field \"spec.containers[0].livenesProbe\", did you mean \"livenessProbe\"?".to_owned()]),
+        ("zzz: 1", vec!["unknown field \"spec.containers[0].zzz\"".to_owned()]),
+        ("lifecycle: {preStop: {}}", vec!["spec.containers[0].lifecycle.preStop: Required value: must specify a handler type".to_owned()]),
+        ("lifecycle: {preStop: {exec: {command: []}}}", vec!["spec.containers[0].lifecycle.preStop.exec.command: Required value".to_owned()]),
+        ("lifecycle: {preStop: {sleep: {seconds: 31}}}", vec!["spec.containers[0].lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)".to_owned()]),
+        ("lifecycle: {preStop: {sleep: {seconds: 1}, httpGet: {port: 80}}}", vec!["spec.containers[0].lifecycle.preStop.sleep: Forbidden: may not specify more than 1 handler type".to_owned()]),
+    ] {
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        in_container(container, &expected);
+    }
+}
+
+#[test]
+fn mounts_are_validated() {
+    let mount = "spec.containers[0].volumeMounts";
+    for (mounts, expected) in [
+        (
+            "[{name: v, mountPath: /a}, {name: v, mountPath: /b}]",
+            vec![],
+        ),
+        (
+            "[{mountPath: /a}]",
+            vec![format!("{mount}[0].name: Required value")],
+        ),
+        (
+            "[{name: v}]",
+            vec![format!("{mount}[0].mountPath: Required value")],
+        ),
+        (
+            "[{name: v, mountPath: 'a:b'}]",
+            vec![format!(
+                "{mount}[0].mountPath: Invalid value: \"a:b\": must not contain ':'"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /a}, {name: v, mountPath: /a}]",
+            vec![format!(
+                "{mount}[1].mountPath: Invalid value: \"/a\": must be unique"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /a, subPath: b}]",
+            vec![format!("{mount}[0].subPath: \"b\" is not carried out yet")],
+        ),
+    ] {
+        let container = format!("volumeMounts: {mounts}");
+        let text = PodText {
+            spec: "volumes: [{name: v}]",
+            container: &container,
+            ..PodText::default()
+        }
+        .yaml();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&text, &expected);
+    }
+}
+
+#[test]
+fn volumes_are_validated() {
+    let volume = "spec.volumes";
+    for (volumes, expected) in [
+        (
+            "[{name: a}, {name: a}]",
+            vec![format!("{volume}[1].name: Duplicate value: \"a\"")],
+        ),
+        (
+            "[{emptyDir: {}}]",
+            vec![format!("{volume}[0].name: Required value")],
+        ),
+        (
+            "[{name: a.b}]",
+            vec![format!(
+                "{volume}[0].name: Invalid value: \"a.b\": must not contain dots"
+            )],
+        ),
+        (
+            "[{name: a, emptyDir: {}, hostPath: {path: /a}}]",
+            vec![format!(
+                "{volume}[0].hostPath: Forbidden: may not specify more than 1 volume type"
+            )],
+        ),
+        (
+            "[{name: a, hostPath: {}}]",
+            vec![format!("{volume}[0].hostPath.path: Required value")],
+        ),
+        (
+            "[{name: a, hostPath: {path: /a/../b}}]",
+            vec![format!(
+                "{volume}[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'"
+            )],
+        ),
+        (
+            "[{name: a, hostPath: {path: a}}]",
+            vec![format!(
+                "{volume}[0].hostPath.path: Invalid value: \"a\": must be an absolute path"
+            )],
+        ),
+        (
+            "[{name: a, hostPath: {path: /a, type: Dir}}]",
+            vec![format!(
+                "{volume}[0].hostPath.type: Unsupported value: \"Dir\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\""
+            )],
+        ),
+        (
+            "[{name: a, emptyDir: {sizeLimit: -1}}]",
+            vec![format!(
+                "{volume}[0].emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity"
+            )],
+        ),
+        (
+            "[{name: a, emptyDir: {sizeLimit: big}}]",
+            vec![format!(
+                "{volume}[0].emptyDir.sizeLimit: Invalid value: \"big\": quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            )],
+        ),
+        (
+            "[{name: a, emptyDir: {medium: HugePages}}]",
+            vec![format!(
+                "{volume}[0].emptyDir.medium: \"HugePages\" is not carried out yet"
+            )],
+        ),
+        (
+            "[{name: a, configMap: {name: b}}]",
+            vec![format!("{volume}[0].configMap: not carried out yet")],
+        ),
+        (
+            "[{name: a, configMaps: {name: b}}]",
+            vec![format!("unknown field \"{volume}[0].configMaps\"")],
+        ),
+    ] {
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        in_spec(&format!("volumes: {volumes}"), &expected);
+    }
+}
+
+#[test]
+fn the_spec_is_validated() {
+    for (spec, expected) in [
+        (
+            "terminationGracePeriodSeconds: -1",
+            &[
+                "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+            ][..],
+        ),
+        (
+            "restartPolicy: always",
+            &[
+                "spec.restartPolicy: Unsupported value: \"always\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+            ],
+        ),
+        (
+            "hostname: a.b",
+            &["spec.hostname: Invalid value: \"a.b\": must not contain dots"],
+        ),
+        (
+            "subdomain: a.b",
+            &["spec.subdomain: Invalid value: \"a.b\": must not contain dots"],
+        ),
+        (
+            "runtimeClassName: gvisor",
+            &["spec.runtimeClassName: Not found: \"gvisor\""],
+        ),
+        (
+            "hostNetwork: maybe",
+            &["spec.hostNetwork: expected true or false, got \"maybe\""],
+        ),
+        ("hostNetwork: true", &[]),
+        (
+            "securityContext: {runAsUser: 3000000000}",
+            &[
+                "spec.securityContext.runAsUser: Invalid value: 3000000000: must be between 0 and 2147483647, inclusive",
+            ],
+        ),
+        (
+            "volumes: {}",
+            &["spec.volumes: expected a list, got an object"],
+        ),
+    ] {
+        in_spec(spec, expected);
+    }
+    let text = PodText {
+        spec: "hostNetwork: true",
+        container: "ports: [{containerPort: 80, hostPort: 81}]",
+        ..PodText::default()
+    };
+    check(
+        &text.yaml(),
+        &[
+            "spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true",
+        ],
+    );
+    check(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {runtimeClassName: host}\n",
+        &["spec.containers: Required value"],
+    );
+    check(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {runtimeClassName: host, containers: 5}\n",
+        &["spec.containers: expected a list, got 5"],
+    );
+    let twice = format!(
+        "{}  - name: main\n    command: [a]\n",
+        PodText::default().yaml()
+    );
+    check(
+        &twice,
+        &["spec.containers[1].name: Duplicate value: \"main\""],
+    );
+    check(
+        &twice.replace("name: main", "name:"),
+        &[
+            "spec.containers[0].name: Required value",
+            "spec.containers[1].name: Required value",
+        ],
+    );
+}
+
+#[test]
+fn the_runtime_class_is_host_or_an_error() {
+    let text = PodText::default()
+        .yaml()
+        .replace("  runtimeClassName: host\n", "");
+    let expected = "spec.runtimeClassName: Required value: images are not carried out yet; set runtimeClassName: host or use --default-runtime-class host";
+    check(&text, &[expected]);
+    let sources = [Source::Text {
+        name: "t".to_owned(),
+        text,
+    }];
+    let options = Options {
+        default_runtime_class: Some("host".to_owned()),
+    };
+    let object = only(load(&sources, &options));
+    assert_eq!(object.value["spec"]["runtimeClassName"], "host");
+}
+
+#[test]
+fn all_type_errors_are_found_and_nothing_that_only_follows_from_them() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: 5, labels: [a]}\nspec:\n  runtimeClassName: host\n  \
+                initContainers: 5\n  containers:\n  - name: a\n    command: b\n    livenessProbe: []\n  - 7\n  - name: c\n    \
+                ports: [80]\n    command: [d]\n";
+    check_lines(
+        text,
+        &[
+            "t:3:29: metadata.labels: expected an object, got a list",
+            "t:3:18: metadata.name: expected a string, got 5",
+            "t:9:14: spec.containers[0].command: expected a list, got \"b\"",
+            "t:10:20: spec.containers[0].livenessProbe: expected an object, got a list",
+            "t:11:5: spec.containers[1]: expected an object, got 7",
+            "t:13:13: spec.containers[2].ports[0]: expected an object, got 80",
+            "t:6:19: spec.initContainers: expected a list, got 5",
+        ],
+    );
+}

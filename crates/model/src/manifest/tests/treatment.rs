@@ -1,0 +1,133 @@
+//! Fields that are right and that Probelet refuses, ignores, or ignores with a warning.
+
+use super::*;
+
+#[test]
+fn what_is_not_carried_out_is_refused_by_name() {
+    for (container, expected) in [
+        (
+            "lifecycle: {postStart: {exec: {command: [a]}}}",
+            "lifecycle.postStart: not carried out yet",
+        ),
+        (
+            "lifecycle: {preStop: {tcpSocket: {port: 1}}}",
+            "lifecycle.preStop.tcpSocket: not carried out yet",
+        ),
+        (
+            "resources: {limits: {cpu: 1}}",
+            "resources.limits: not carried out yet",
+        ),
+        (
+            "envFrom: [{secretRef: {name: a}}]",
+            "envFrom: not carried out yet",
+        ),
+        (
+            "securityContext: {capabilities: {drop: [ALL]}}",
+            "securityContext.capabilities: not carried out yet",
+        ),
+        (
+            "securityContext: {privileged: true}",
+            "securityContext.privileged: true is not carried out yet",
+        ),
+        ("tty: true", "tty: true is not carried out yet"),
+        (
+            "restartPolicy: Always",
+            "restartPolicy: not carried out yet",
+        ),
+        (
+            "terminationMessagePath: /a",
+            "terminationMessagePath: \"/a\" is not carried out yet",
+        ),
+        (
+            "volumeDevices: [{name: a, devicePath: /a}]",
+            "volumeDevices: not carried out yet",
+        ),
+    ] {
+        in_container(container, &[&format!("spec.containers[0].{expected}")]);
+    }
+    for (spec, expected) in [
+        (
+            "initContainers: [{name: a}]",
+            "initContainers: not carried out yet",
+        ),
+        (
+            "activeDeadlineSeconds: 5",
+            "activeDeadlineSeconds: not carried out yet",
+        ),
+        (
+            "dnsPolicy: None",
+            "dnsPolicy: \"None\" is not carried out yet",
+        ),
+        ("hostPID: true", "hostPID: true is not carried out yet"),
+        (
+            "hostUsers: false",
+            "hostUsers: false is not carried out yet",
+        ),
+        (
+            "hostAliases: [{ip: 1.2.3.4}]",
+            "hostAliases: not carried out yet",
+        ),
+        (
+            "readinessGates: [{conditionType: a}]",
+            "readinessGates: not carried out yet",
+        ),
+        (
+            "securityContext: {fsGroup: 1}",
+            "securityContext.fsGroup: not carried out yet",
+        ),
+        (
+            "shareProcessNamespace: true",
+            "shareProcessNamespace: true is not carried out yet",
+        ),
+    ] {
+        in_spec(spec, &[&format!("spec.{expected}")]);
+    }
+}
+
+#[test]
+fn an_annotation_that_refines_a_probe_is_refused() {
+    in_metadata(
+        "annotations: {liveness.probe.probelet.dev/main: periodMilliseconds=250}",
+        &["metadata.annotations[liveness.probe.probelet.dev/main]: not carried out yet"],
+    );
+}
+
+#[test]
+fn what_asks_for_nothing_is_accepted() {
+    let text = PodText {
+        metadata: "finalizers: []",
+        spec: "initContainers: []\nhostPID: false\nhostIPC: false\nshareProcessNamespace: false\ndnsPolicy: ClusterFirst\n\
+               securityContext: {}\nhostAliases:\noverhead: {}\nserviceAccountName: default\nschedulerName: default-scheduler\n\
+               tolerations: [{operator: Exists}]\nimagePullSecrets: [{name: a}]\nenableServiceLinks: false\npriorityClassName: a\n\
+               automountServiceAccountToken: false\npreemptionPolicy: Never\nhostUsers: true",
+        container: "stdin: false\ntty: false\nlifecycle: {}\nresources: {limits: {}, requests: {cpu: 1, memory: 1Gi}}\nenvFrom: []\n\
+                    securityContext: {privileged: false, readOnlyRootFilesystem: false, capabilities: {}}\nimagePullPolicy: Never\n\
+                    terminationMessagePath: /dev/termination-log\nterminationMessagePolicy: File",
+    };
+    let loaded = load_text(&text.yaml()).unwrap();
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn what_only_a_cluster_does_is_a_warning() {
+    let text = PodText {
+        metadata: "ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: b}]",
+        spec: "nodeSelector: {a: b}\naffinity: {}\nserviceAccountName: robot\nschedulerName: mine\ntopologySpreadConstraints: []",
+        ..PodText::default()
+    };
+    let warnings: Vec<String> = load_text(&text.yaml())
+        .unwrap()
+        .warnings
+        .iter()
+        .map(Diagnostic::to_string)
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "t:5:20: metadata.ownerReferences: nothing here deletes what has lost its owner, ignored",
+            "t:8:17: spec.nodeSelector: matters to a cluster only, ignored",
+            "t:11:18: spec.schedulerName: matters to a cluster only, ignored",
+            "t:10:23: spec.serviceAccountName: matters to a cluster only, ignored: no token is mounted",
+        ]
+    );
+}

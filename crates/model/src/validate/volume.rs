@@ -1,0 +1,123 @@
+//! A pod's volumes.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use k8s_openapi::api::core::v1 as api;
+
+use super::{Errors, container, filled, quantity};
+use crate::field::{FieldError, FieldPath};
+use crate::pod::{HostPathType, Volume, VolumeSource};
+
+/// Every `hostPath.type`, as upstream orders them in its errors.
+const HOST_PATH_TYPES: &[(&str, HostPathType)] = &[
+    ("", HostPathType::Unset),
+    ("BlockDevice", HostPathType::BlockDevice),
+    ("CharDevice", HostPathType::CharDevice),
+    ("Directory", HostPathType::Directory),
+    ("DirectoryOrCreate", HostPathType::DirectoryOrCreate),
+    ("File", HostPathType::File),
+    ("FileOrCreate", HostPathType::FileOrCreate),
+    ("Socket", HostPathType::Socket),
+];
+
+/// Stands for an empty directory if it is of a kind that is not carried out: the table of fields refuses
+/// that one, and the mounts that name it are not to be blamed.
+///
+/// Upstream: ValidateVolumes, validateVolumeSource.
+pub(super) fn volume(
+    wire: &api::Volume,
+    seen: &mut BTreeSet<String>,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> Volume {
+    let empty_dir = wire
+        .empty_dir
+        .as_ref()
+        .map(|source| empty_dir(source, &path.field("emptyDir"), errors));
+    let host_path = match &wire.host_path {
+        Some(_) if empty_dir.is_some() => {
+            errors.add(FieldError::forbidden(
+                path.field("hostPath"),
+                "may not specify more than 1 volume type",
+            ));
+            None
+        }
+        Some(source) => Some(host_path(source, &path.field("hostPath"), errors)),
+        None => None,
+    };
+    container::name(&wire.name, seen, path.field("name"), errors);
+    let stand_in = VolumeSource::EmptyDir {
+        in_memory: false,
+        size_limit: None,
+    };
+    Volume {
+        name: wire.name.clone(),
+        source: empty_dir.or(host_path).unwrap_or(stand_in),
+    }
+}
+
+/// Upstream: validateEmptyDirVolumeSource.
+fn empty_dir(
+    wire: &api::EmptyDirVolumeSource,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> VolumeSource {
+    let size_limit = wire.size_limit.as_ref().and_then(|limit| {
+        let path = path.field("sizeLimit");
+        match quantity::whole(&limit.0) {
+            Some(bytes) if bytes >= 0 => u64::try_from(bytes).ok().filter(|bytes| *bytes > 0),
+            Some(_) => {
+                errors.add(FieldError::forbidden(
+                    path,
+                    "SizeLimit field must be a valid resource quantity",
+                ));
+                None
+            }
+            None => {
+                errors.invalid(path, limit.0.as_str(), quantity::FORMAT);
+                None
+            }
+        }
+    });
+    VolumeSource::EmptyDir {
+        in_memory: filled(wire.medium.as_ref()) == Some("Memory"),
+        size_limit,
+    }
+}
+
+/// Upstream: validateHostPathVolumeSource.
+/// Differs: a relative path is refused; upstream does not check.
+fn host_path(
+    wire: &api::HostPathVolumeSource,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> VolumeSource {
+    let place = Path::new(&wire.path);
+    if wire.path.is_empty() {
+        errors.required(path.field("path"), "");
+    } else if place.components().any(|part| part == Component::ParentDir) {
+        errors.invalid(
+            path.field("path"),
+            wire.path.as_str(),
+            "must not contain '..'",
+        );
+    } else if place.is_relative() {
+        errors.invalid(
+            path.field("path"),
+            wire.path.as_str(),
+            "must be an absolute path",
+        );
+    }
+    let text = wire.type_.as_deref().unwrap_or_default();
+    let known = HOST_PATH_TYPES.iter().find(|(name, _)| *name == text);
+    let kind = known.map_or(HostPathType::Unset, |(_, kind)| *kind);
+    if known.is_none() {
+        let names: Vec<&str> = HOST_PATH_TYPES.iter().map(|(name, _)| *name).collect();
+        errors.add(FieldError::unsupported(path.field("type"), text, &names));
+    }
+    VolumeSource::HostPath {
+        path: PathBuf::from(&wire.path),
+        kind,
+    }
+}

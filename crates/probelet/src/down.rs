@@ -1,0 +1,56 @@
+//! `probelet down`.
+
+use std::time::Duration;
+
+use probelet_agent::control::{self, AskError, Request};
+use probelet_agent::pod_ip::Cidr;
+use probelet_agent::{Agent, Options};
+
+use crate::cli::Down;
+use crate::up::shim_command;
+
+pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
+    let data_dir = options.place.data_dir()?;
+    if !data_dir.path().exists() {
+        println!("nothing is there: {}", data_dir.path().display());
+        return Ok(());
+    }
+    match control::ask(
+        &data_dir,
+        &Request::Down {
+            delete: options.delete,
+        },
+        |_| false,
+    )
+    .await
+    {
+        Ok(()) => {
+            // It has answered and is on its way out; the lock says when it has gone.
+            while data_dir.is_locked() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Err(AskError::NoAgent { .. }) => {
+            let agent = Agent::start(Options {
+                data_dir: data_dir.clone(),
+                pod_cidr: Cidr::default(),
+                shim_command: shim_command()?,
+                stop: true,
+                apply: Vec::new(),
+            })
+            .await?;
+            agent.down(options.delete).await;
+            agent.end().await;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    println!(
+        "{}",
+        if options.delete {
+            "everything is deleted"
+        } else {
+            "every pod is stopped"
+        }
+    );
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Where things are on disk, and how they are written and removed.
+//!
+//! ```text
+//! <data dir>/run/<pod uid>/config.json           what the sandbox is made from
+//!                          shim.pid              who the shim is
+//!                          shim.sock             where it listens; made once the sandbox stands
+//!                          shim.log              what it has to say for people
+//!                          containers/<id>.json  a run that has started, and how it ended
+//!                          volumes/<name>/       emptyDir volumes
+//!                          root/                 an empty place to build root file systems on
+//! <data dir>/logs/                               see probelet_runtime::log_path
+//! ```
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use probelet_model::id::{ContainerId, PodUid};
+use probelet_model::time::Wall;
+use probelet_runtime::{ContainerRecord, Exit, PodConfig};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::process::ProcessId;
+
+/// Where all pods' directories are.
+pub(crate) fn run_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("run")
+}
+
+/// Where all pods' logs are.
+pub(crate) fn log_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("logs")
+}
+
+/// One pod's directory of logs.
+pub(crate) fn pod_log_dir(log_dir: &Path, pod: &PodConfig) -> PathBuf {
+    let log = probelet_runtime::log_path(&pod.namespace, &pod.name, &pod.uid, &"any".into(), 0);
+    let pod = log
+        .components()
+        .next()
+        .expect("a log path starts with the pod's part");
+    log_dir.join(pod)
+}
+
+/// Whether a text that came from outside may be a file's name.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\0'])
+        && name.len() <= 200
+}
+
+/// One pod's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct PodDir(PathBuf);
+
+impl PodDir {
+    pub(crate) fn new(data_dir: &Path, pod: &PodUid) -> Self {
+        Self(run_dir(data_dir).join(pod.as_str()))
+    }
+
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("config.json")
+    }
+
+    pub(crate) fn pid(&self) -> PathBuf {
+        self.0.join("shim.pid")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join(SOCKET)
+    }
+
+    pub(crate) fn shim_log(&self) -> PathBuf {
+        self.0.join("shim.log")
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.0.join("root")
+    }
+
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        self.volumes().join(name)
+    }
+
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.0.join("containers")
+    }
+
+    pub(crate) fn container(&self, id: &ContainerId) -> PathBuf {
+        self.containers().join(format!("{id}.json"))
+    }
+
+    /// The containers' records, oldest run first. A file that cannot be read is left out: it was cut
+    /// short by a crash of the host, and its container ended then.
+    pub(crate) fn records(&self) -> Vec<ContainerFile> {
+        let entries = fs::read_dir(self.containers())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut files: Vec<ContainerFile> = entries
+            .filter_map(|entry| read_json::<ContainerFile>(&entry.path()).ok())
+            .collect();
+        files.sort_by_key(|file| file.record.started.started_at);
+        files
+    }
+}
+
+/// The socket's name in a pod's directory.
+pub(crate) const SOCKET: &str = "shim.sock";
+
+/// What `containers/<id>.json` holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ContainerFile {
+    /// What the runtime tells about it.
+    pub(crate) record: ContainerRecord,
+    /// The first process of its pid namespace, whose end ends them all.
+    pub(crate) init: ProcessId,
+}
+
+impl ContainerFile {
+    /// Notes how it ended, if that was not known yet.
+    pub(crate) fn end(&mut self, exit: Exit) {
+        self.record.exit.get_or_insert(exit);
+    }
+}
+
+/// The exit code that stands for a signal.
+pub(crate) const fn code_of_signal(signal: i32) -> i32 {
+    128 + signal
+}
+
+/// The exit of a container that was killed with all it had.
+pub(crate) fn killed(finished_at: Wall) -> Exit {
+    let signal = rustix::process::Signal::KILL.as_raw();
+    Exit {
+        code: code_of_signal(signal),
+        signal: Some(signal),
+        finished_at,
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, serde_json::to_vec(value)?)?;
+    fs::rename(&new, path)
+}
+
+/// Reads what [`write_json`] has written.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+/// Removes what is left of a pod on disk. That it is gone already is no error.
+pub(crate) fn remove_pod(dir: &PodDir, log_dir: &Path, pod: &PodConfig) -> io::Result<()> {
+    remove_tree(&pod_log_dir(log_dir, pod))?;
+    remove_tree(dir.path())
+}
+
+/// Removes a directory and all below it, also where its owner has taken their own rights away.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_accessible(path);
+            fs::remove_dir_all(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn make_accessible(dir: &Path) {
+    let _other_owner = fs::set_permissions(dir, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_accessible(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_without_rights_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let locked = dir.path().join("tree/locked");
+        fs::create_dir_all(locked.join("below")).unwrap();
+        fs::set_permissions(&locked, Permissions::from_mode(0o0)).unwrap();
+        remove_tree(&dir.path().join("tree")).unwrap();
+        assert!(!dir.path().join("tree").exists());
+        remove_tree(&dir.path().join("tree")).unwrap();
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_not_plain() {
+        assert!(is_plain_name("6f2d"));
+        assert!(
+            ["", ".", "..", "a/b", "/etc"]
+                .iter()
+                .all(|name| !is_plain_name(name))
+        );
+    }
+}

@@ -1,0 +1,350 @@
+//! The agent's side: pods by uid, each with a shim.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use probelet_model::id::{ContainerId, PodUid};
+use probelet_runtime::{
+    ContainerConfig, Event, Events, ExecError, ExecOutput, ExecRequest, Family, Network, PodConfig,
+    PodRecord, Runtime, RuntimeError, StartContainerError, StartPodError, Started,
+};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::attach::{self, Connected, Found};
+use crate::client::{self, Client};
+use crate::layout::{self, PodDir};
+use crate::pool::Pool;
+use crate::protocol::{Answer, Call, ShimConfig};
+use crate::{launch, shim, text};
+
+/// How a [`NativeRuntime`] is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where everything is kept; made if missing. One runtime at a time, which the caller sees to.
+    pub data_dir: PathBuf,
+    /// Program and first arguments that lead to [`crate::shim_main`], for example the running binary and
+    /// `shim`.
+    pub shim_command: Vec<OsString>,
+}
+
+/// Pods as processes in namespaces.
+#[derive(Debug)]
+pub struct NativeRuntime {
+    data_dir: PathBuf,
+    shim_command: Vec<OsString>,
+    slots: Mutex<HashMap<PodUid, Arc<Slot>>>,
+    events: mpsc::UnboundedSender<Event>,
+    listener: Mutex<Listener>,
+}
+
+/// One pod's place. Whoever makes or removes the pod holds the lock meanwhile, so that calls about one
+/// pod take effect in the order they were made.
+type Slot = tokio::sync::Mutex<Option<Pod>>;
+
+#[derive(Debug)]
+struct Pod {
+    client: Client,
+    task: JoinHandle<()>,
+    network: Network,
+    /// Of each address family.
+    pools: [Arc<Pool>; 2],
+}
+
+#[derive(Debug)]
+struct Listener {
+    first: Option<Events>,
+    /// Keep the streams of further calls open, and empty.
+    others: Vec<mpsc::UnboundedSender<Event>>,
+}
+
+impl NativeRuntime {
+    /// One that takes up what its data directory holds at [`Runtime::pods`].
+    ///
+    /// # Errors
+    ///
+    /// If the data directory cannot be made or entered.
+    pub fn new(options: Options) -> std::io::Result<Self> {
+        fs::create_dir_all(layout::run_dir(&options.data_dir))?;
+        fs::create_dir_all(layout::log_dir(&options.data_dir))?;
+        let (events, first) = mpsc::unbounded_channel();
+        Ok(Self {
+            // Containers must not see it under any name, so its real one has to be known.
+            data_dir: fs::canonicalize(options.data_dir)?,
+            shim_command: options.shim_command,
+            slots: Mutex::default(),
+            events,
+            listener: Mutex::new(Listener {
+                first: Some(first),
+                others: Vec::new(),
+            }),
+        })
+    }
+
+    /// Where container logs are; [`probelet_runtime::log_path`] says where below.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        layout::log_dir(&self.data_dir)
+    }
+
+    fn dir(&self, uid: &PodUid) -> PodDir {
+        PodDir::new(&self.data_dir, uid)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<PodUid, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pod's place, locked. A place that was given up while we waited for it is not the pod's any more.
+    async fn slot(&self, uid: &PodUid) -> tokio::sync::OwnedMutexGuard<Option<Pod>> {
+        loop {
+            let slot = Arc::clone(self.slots().entry(uid.clone()).or_default());
+            let locked = Arc::clone(&slot).lock_owned().await;
+            if self
+                .slots()
+                .get(uid)
+                .is_some_and(|current| Arc::ptr_eq(current, &slot))
+            {
+                return locked;
+            }
+        }
+    }
+
+    fn adopt(&self, dir: PodDir, connected: Connected, child: Option<std::process::Child>) -> Pod {
+        let network = connected.record.config.network;
+        let (client, task) = client::serve(dir, connected, child, self.events.clone());
+        Pod {
+            client,
+            task,
+            network,
+            pools: Default::default(),
+        }
+    }
+
+    async fn client(&self, uid: &PodUid) -> Option<Client> {
+        let slot = self.slots().get(uid).cloned()?;
+        let pod = slot.lock().await;
+        pod.as_ref().map(|pod| pod.client.clone())
+    }
+
+    async fn take_up(&self, dir: PodDir, uid: &PodUid) -> std::io::Result<Option<PodRecord>> {
+        match attach::find(&dir).await? {
+            Found::Standing(connected) => {
+                let record = connected.record.clone();
+                let mut slot = self.slot(uid).await;
+                *slot = Some(self.adopt(dir, *connected, None));
+                Ok(Some(PodRecord {
+                    config: record.config,
+                    containers: record.containers,
+                }))
+            }
+            Found::Dead(record) => {
+                let _nobody_listens = self.events.send(Event::PodLost { pod: uid.clone() });
+                Ok(Some(*record))
+            }
+            Found::Nothing => {
+                spawn_blocking(move || layout::remove_tree(dir.path()))
+                    .await
+                    .map_err(std::io::Error::other)??;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn remove_dead(&self, dir: PodDir, found: Found) -> std::io::Result<()> {
+        let log_dir = self.log_dir();
+        let removed = spawn_blocking(move || match found {
+            Found::Dead(record) => layout::remove_pod(&dir, &log_dir, &record.config),
+            Found::Standing(_) | Found::Nothing => {
+                match layout::read_json::<ShimConfig>(&dir.config()) {
+                    Ok(config) => layout::remove_pod(&dir, &log_dir, &config.pod),
+                    Err(_) => layout::remove_tree(dir.path()),
+                }
+            }
+        });
+        removed.await.map_err(std::io::Error::other)?
+    }
+}
+
+fn failed(what: &str, error: &std::io::Error) -> RuntimeError {
+    RuntimeError::Failed(format!("{what}: {}", text::of_io(error)))
+}
+
+fn unexpected(answer: &Answer) -> String {
+    format!("the pod's shim answered something else: {answer:?}")
+}
+
+impl Runtime for NativeRuntime {
+    fn events(&self) -> Events {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        listener.first.take().unwrap_or_else(|| {
+            let (sender, empty) = mpsc::unbounded_channel();
+            listener.others.push(sender);
+            empty
+        })
+    }
+
+    async fn pods(&self) -> Result<Vec<PodRecord>, RuntimeError> {
+        let run = layout::run_dir(&self.data_dir);
+        let entries = fs::read_dir(&run).map_err(|error| failed("list pods", &error))?;
+        let mut records = Vec::new();
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let taken = self
+                .take_up(PodDir::at(entry.path()), &PodUid::from(name))
+                .await;
+            let what = || format!("take up {}", entry.path().display());
+            records.extend(taken.map_err(|error| failed(&what(), &error))?);
+        }
+        Ok(records)
+    }
+
+    async fn start_pod(&self, config: PodConfig) -> Result<(), StartPodError> {
+        let sandbox = |error: std::io::Error| StartPodError::Sandbox(text::of_io(&error));
+        if !layout::is_plain_name(config.uid.as_str()) {
+            return Err(StartPodError::Sandbox(format!(
+                "uid \"{}\" cannot be a directory's name",
+                config.uid
+            )));
+        }
+        let dir = self.dir(&config.uid);
+        let mut slot = self.slot(&config.uid).await;
+        if slot.as_ref().is_some_and(|pod| pod.client.is_alive()) {
+            return Ok(());
+        }
+        *slot = None;
+        if let Found::Standing(connected) = attach::find(&dir).await.map_err(sandbox)? {
+            *slot = Some(self.adopt(dir, *connected, None));
+            return Ok(());
+        }
+        let (command, place) = (self.shim_command.clone(), dir.clone());
+        let config = ShimConfig {
+            pod: config,
+            data_dir: self.data_dir.clone(),
+            log_dir: self.log_dir(),
+        };
+        let launched = spawn_blocking(move || launch::launch(&command, &place, &config)).await;
+        let child = launched.map_err(|panic| sandbox(std::io::Error::other(panic)))??;
+        let connected = attach::connect(&dir).await.map_err(sandbox)?;
+        *slot = Some(self.adopt(dir, connected, Some(child)));
+        Ok(())
+    }
+
+    async fn start_container(
+        &self,
+        pod: &PodUid,
+        config: ContainerConfig,
+    ) -> Result<Started, StartContainerError> {
+        let no_pod = || StartContainerError::NoPod(pod.clone());
+        let client = self.client(pod).await.ok_or_else(no_pod)?;
+        match client.ask(Call::Start(config)).await {
+            Some((Answer::Started(started), _)) => started,
+            Some((other, _)) => Err(StartContainerError::Create(unexpected(&other))),
+            None => Err(no_pod()),
+        }
+    }
+
+    async fn stop_container(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        grace: Duration,
+    ) -> Result<(), RuntimeError> {
+        let Some(client) = self.client(pod).await else {
+            return Ok(());
+        };
+        match client
+            .ask(Call::Stop {
+                container: container.clone(),
+                grace,
+            })
+            .await
+        {
+            // A shim that is gone has taken the container with it.
+            Some((Answer::Stopping, _)) | None => Ok(()),
+            Some((other, _)) => Err(RuntimeError::Failed(unexpected(&other))),
+        }
+    }
+
+    async fn remove_pod(&self, uid: &PodUid) -> Result<(), RuntimeError> {
+        if !layout::is_plain_name(uid.as_str()) {
+            return Ok(());
+        }
+        let dir = self.dir(uid);
+        let mut slot = self.slot(uid).await;
+        let what = format!("remove pod {uid}");
+        let mut pod = slot.take();
+        if pod.is_none()
+            && let Found::Standing(connected) = attach::find(&dir)
+                .await
+                .map_err(|error| failed(&what, &error))?
+        {
+            pod = Some(self.adopt(dir.clone(), *connected, None));
+        }
+        if let Some(Pod { client, task, .. }) = pod {
+            if let Some((Answer::Removed(Err(text)), _)) = client.ask(Call::Remove).await {
+                tracing::warn!(pod = %uid, error = text, "the shim could not remove all of its pod");
+            }
+            drop(client);
+            // With it the shim, the last process of the pod, has ended and is reaped.
+            let _panicked = task.await;
+        }
+        let found = attach::find(&dir)
+            .await
+            .map_err(|error| failed(&what, &error))?;
+        self.remove_dead(dir, found)
+            .await
+            .map_err(|error| failed(&what, &error))?;
+        self.slots().remove(uid);
+        drop(slot);
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        request: ExecRequest,
+    ) -> Result<ExecOutput, ExecError> {
+        let not_running = || ExecError::NotRunning(container.clone());
+        let client = self.client(pod).await.ok_or_else(not_running)?;
+        match client
+            .ask(Call::Exec {
+                container: container.clone(),
+                request,
+            })
+            .await
+        {
+            Some((Answer::Executed(output), _)) => output,
+            Some((other, _)) => Err(ExecError::Runtime(unexpected(&other))),
+            None => Err(not_running()),
+        }
+    }
+
+    async fn tcp_socket(&self, uid: &PodUid, family: Family) -> Result<OwnedFd, RuntimeError> {
+        let no_pod = || RuntimeError::NoPod(uid.clone());
+        let slot = self.slots().get(uid).cloned().ok_or_else(no_pod)?;
+        let (client, pool) = {
+            let pod = slot.lock().await;
+            let pod = pod
+                .as_ref()
+                .filter(|pod| pod.client.is_alive())
+                .ok_or_else(no_pod)?;
+            if pod.network == Network::Host {
+                return shim::tcp_socket(family)
+                    .map_err(|errno| failed("make a socket", &errno.into()));
+            }
+            (pod.client.clone(), Arc::clone(&pod.pools[family as usize]))
+        };
+        pool.take(&client, family)
+            .await
+            .map_err(RuntimeError::Failed)
+    }
+}

@@ -1,0 +1,187 @@
+//! The first process of a container: a fork of the shim, in its own pid and mount namespaces. It builds
+//! the root, starts the main program, reaps every orphan, and ends when the main program ends, with
+//! which the kernel kills whatever else runs in the container.
+//!
+//! Differs: upstream's runtimes make the command itself process 1, for which the kernel drops every
+//! signal without a handler; here it is process 2, so that TERM ends a program that does not handle it
+//! and nobody waits out the grace period.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use probelet_model::pod::Volume;
+use probelet_model::time::Wall;
+use probelet_runtime::{ContainerConfig, Exit, StartContainerError, wall_nanos};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, set_parent_process_death_signal, wait,
+};
+use serde::{Deserialize, Serialize};
+
+use super::command::{CommandError, Environment, Words, enter_dir, prepare};
+use super::identity::{Identity, Privilege};
+use super::rootfs::{self, Plan};
+use super::volumes;
+use crate::layout::code_of_signal;
+use crate::sys::{self, Fresh};
+use crate::{clock, text, wire};
+
+/// All that an init needs, inherited over the fork.
+pub(super) struct Setting<'a> {
+    pub(super) config: &'a ContainerConfig,
+    pub(super) volumes: &'a [Volume],
+    pub(super) hostname: &'a str,
+    pub(super) privilege: Privilege,
+    pub(super) root: Plan,
+    /// Carries [`FromInit`] to the shim, and one packet back: go on.
+    pub(super) channel: BorrowedFd<'a>,
+    /// Carries a [`StartContainerError`] as JSON; closed without one by the main program's start.
+    pub(super) failure: BorrowedFd<'a>,
+    pub(super) stdout: BorrowedFd<'a>,
+    pub(super) stderr: BorrowedFd<'a>,
+}
+
+/// What an init, and its child before it becomes the main program, tell the shim.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromInit {
+    /// The main process is there. Its pidfd is attached. The shim answers with a packet, before which
+    /// the process is not reaped, so that its number can still be read.
+    Main {
+        identity: Identity,
+        /// Noted before the process can end.
+        #[serde(with = "wall_nanos")]
+        at: Wall,
+    },
+    /// The main program runs in a user namespace of its own, attached.
+    UserNamespace,
+    /// The main process has ended.
+    Ended(Exit),
+}
+
+/// What a forked child of the shim does instead of returning.
+pub(super) fn run(setting: &Setting<'_>) -> i32 {
+    match start(setting) {
+        Ok(main) => supervise(setting.channel, main),
+        Err(error) => {
+            report_failure(setting.failure, &error);
+            1
+        }
+    }
+}
+
+fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
+    let create = |text: String| StartContainerError::Create(text);
+    let system = |errno: Errno| create(format!("set up container: {}", text::reason(errno)));
+    let Setting {
+        channel,
+        failure,
+        stdout,
+        stderr,
+        ..
+    } = *setting;
+    sys::close_all_but(&[channel, failure, stdout, stderr]).map_err(system)?;
+    // A shim that died before this line leaves a closed channel, which ends us below.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(system)?;
+    for volume in setting.volumes {
+        volumes::make_missing_source(volume).map_err(|error| {
+            create(format!(
+                "volume \"{}\": {}",
+                volume.name,
+                text::of_io(&error)
+            ))
+        })?;
+    }
+    rootfs::enter(&setting.root).map_err(|error| create(error.to_string()))?;
+
+    let command = |error: CommandError| StartContainerError::Command(error.to_string());
+    let identity = Identity::look_up(setting.config.user);
+    let env =
+        Environment::new(&setting.config.env, &identity.home, setting.hostname).map_err(command)?;
+    let words = Words::new(&setting.config.argv, &env).map_err(command)?;
+    let dir = setting.config.working_dir.as_deref().unwrap_or("/");
+    let dir = CString::new(dir).map_err(|_nul| command(CommandError::Nul("workingDir")))?;
+    let at = clock::wall();
+    let main = sys::fork(Fresh::Nothing, || {
+        let error = become_main(setting, &identity, &env, &words, &dir);
+        report_failure(failure, &command(error));
+        127
+    });
+    let main = main.map_err(system)?;
+    tell(channel, &FromInit::Main { identity, at }, vec![main.pidfd]).map_err(system)?;
+    Ok(main.pid)
+}
+
+/// Returns only if it fails.
+fn become_main(
+    setting: &Setting<'_>,
+    identity: &Identity,
+    env: &Environment,
+    words: &Words,
+    dir: &CString,
+) -> CommandError {
+    let attempt = || {
+        prepare(setting.stdout, setting.stderr)?;
+        let user = |reason: String| CommandError::User {
+            uid: identity.uid,
+            reason,
+        };
+        let namespace = identity
+            .assume(setting.privilege)
+            .map_err(|error| user(text::of_io(&error)))?;
+        if let Some(namespace) = namespace {
+            let told = tell(setting.channel, &FromInit::UserNamespace, vec![namespace]);
+            told.map_err(|errno| user(text::reason(errno)))?;
+        }
+        enter_dir(dir)
+    };
+    attempt().err().unwrap_or_else(|| words.execute(env))
+}
+
+/// Reaps until the main process has ended.
+fn supervise(channel: BorrowedFd<'_>, main: Pid) -> i32 {
+    // The pipes too: once the container's own processes have closed them, nothing more can come.
+    if sys::close_all_but(&[channel]).is_err() {
+        return 1;
+    }
+    // Nothing, if the shim is gone: then so is this container.
+    let told = wire::receive_packet(channel, &mut [0; 1], &mut Vec::new());
+    if !told.is_ok_and(|length| length > 0) {
+        return 1;
+    }
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == main => {
+                let _shim_gone = tell(channel, &FromInit::Ended(exit_of(status)), Vec::new());
+                return 0;
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return 1,
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Exit {
+    let signal = status.terminating_signal();
+    let code = signal.map_or_else(|| status.exit_status().unwrap_or(-1), code_of_signal);
+    Exit {
+        code,
+        signal,
+        finished_at: clock::wall(),
+    }
+}
+
+fn tell(channel: BorrowedFd<'_>, message: &FromInit, fds: Vec<OwnedFd>) -> Result<(), Errno> {
+    let json = serde_json::to_vec(message).map_err(|_impossible| Errno::INVAL)?;
+    wire::send(channel, &json, &fds)
+}
+
+fn report_failure(pipe: BorrowedFd<'_>, error: &StartContainerError) {
+    let Ok(json) = serde_json::to_vec(error) else {
+        return;
+    };
+    if let Ok(pipe) = pipe.try_clone_to_owned() {
+        let _shim_gone = File::from(pipe).write_all(&json);
+    }
+}

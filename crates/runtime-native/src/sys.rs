@@ -1,0 +1,300 @@
+//! The system calls that rustix has no safe form for: making processes, and a few that change a whole
+//! process. The only unsafe code of the crate.
+//!
+//! Everything here except [`execve`] and [`close_range_from`] is for the shim and its children, which are
+//! single-threaded: what a forked child may do is therefore not limited to async-signal-safe calls.
+
+#![expect(unsafe_code, reason = "the one audited corner: raw process creation")]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use rustix::io::{Errno, Result};
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The exit code of a child whose body panicked.
+const PANICKED: i32 = 101;
+
+/// A child that [`fork`] made.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its number in the caller's pid namespace.
+    pub(crate) pid: Pid,
+    /// A handle that cannot come to mean another process.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Namespaces that [`fork`] makes for its child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    /// None: the child shares the caller's.
+    Nothing,
+    /// A pid namespace, whose first process the child is, and a copy of the mount namespace.
+    PidAndMount,
+}
+
+/// Forks; the child runs `body` and exits with what it returns, so that it never comes back into the
+/// caller's frames.
+pub(crate) fn fork(fresh: Fresh, body: impl FnOnce() -> i32) -> Result<Child> {
+    let namespaces = match fresh {
+        Fresh::Nothing => 0,
+        Fresh::PidAndMount => libc::CLONE_NEWPID | libc::CLONE_NEWNS,
+    };
+    let mut pidfd: c_int = -1;
+    match clone3(namespaces | libc::CLONE_PIDFD, libc::SIGCHLD, &mut pidfd)? {
+        None => exit(contained(body)),
+        Some(pid) => {
+            // SAFETY: with CLONE_PIDFD the kernel has put a new descriptor there, and nobody else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid, pidfd })
+        }
+    }
+}
+
+/// Forks a sibling: the child's parent is the caller's parent, which also is the one to reap it. Its
+/// number is in the caller's pid namespace.
+pub(crate) fn fork_sibling(body: impl FnOnce() -> i32) -> Result<Pid> {
+    match clone3(libc::CLONE_PARENT, 0, &mut -1)? {
+        None => exit(contained(body)),
+        Some(pid) => Ok(pid),
+    }
+}
+
+fn clone3(flags: c_int, exit_signal: c_int, pidfd: &mut c_int) -> Result<Option<Pid>> {
+    let args = libc::clone_args {
+        flags: u64::from(flags.cast_unsigned()),
+        pidfd: ptr::from_mut(pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: u64::from(exit_signal.cast_unsigned()),
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: without CLONE_VM and with no stack given this is fork(2): the child goes on with a copy of
+    // everything. `args` is a valid clone_args, and `pidfd` outlives the call. The shim has one thread,
+    // so no lock is held by a thread that the child lacks.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const args,
+            size_of::<libc::clone_args>(),
+        )
+    };
+    Ok(Pid::from_raw(
+        c_int::try_from(checked(pid)?).map_err(|_too_large| Errno::OVERFLOW)?,
+    ))
+}
+
+/// A stack for [`vfork`]. Pages that are never touched cost nothing.
+pub(crate) struct Stack(Vec<u8>);
+
+impl Stack {
+    const SIZE: usize = 256 * 1024;
+
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(Self::SIZE))
+    }
+
+    fn top(&mut self) -> *mut c_void {
+        let end = self.0.as_mut_ptr().wrapping_add(Self::SIZE);
+        // The psABI of every platform wants 16 bytes of alignment; a stack off by 8 crashes on the first
+        // aligned store.
+        end.wrapping_sub(end.addr() % 16).cast()
+    }
+}
+
+/// Runs `body` in a child that borrows the caller's memory, and returns once it has executed another
+/// program or exited; cheaper than a fork, as no page table is copied. What `body` writes to memory, the
+/// caller sees.
+pub(crate) fn vfork(stack: &mut Stack, mut body: impl FnMut() -> i32) -> Result<Pid> {
+    extern "C" fn enter(body: *mut c_void) -> c_int {
+        // SAFETY: `vfork` below passes a pointer to a live `&mut dyn FnMut`, which nobody else uses while
+        // the caller is suspended.
+        let body = unsafe { &mut *body.cast::<&mut dyn FnMut() -> i32>() };
+        exit(contained(body))
+    }
+    let mut body: &mut dyn FnMut() -> i32 = &mut body;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is large enough, aligned, and used by this child alone; CLONE_VFORK suspends the
+    // caller until the child has let go of the shared memory, so `body` and the stack outlive its use.
+    let pid = unsafe { libc::clone(enter, stack.top(), flags, ptr::from_mut(&mut body).cast()) };
+    let pid = checked(c_long::from(pid))?;
+    Pid::from_raw(c_int::try_from(pid).map_err(|_too_large| Errno::OVERFLOW)?).ok_or(Errno::CHILD)
+}
+
+/// A child that unwound into its parent's frames would be a second parent.
+fn contained(body: impl FnOnce() -> i32) -> i32 {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(PANICKED)
+}
+
+/// Ends the process at once: no destructors, no buffers, nothing that belongs to the parent.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: takes no pointers and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// A list of strings as `execve` wants it.
+pub(crate) struct StringTable {
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl StringTable {
+    /// Of these strings, in this order.
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let end = std::iter::once(ptr::null());
+        let pointers = strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain(end)
+            .collect();
+        Self {
+            _strings: strings,
+            pointers,
+        }
+    }
+}
+
+/// Replaces the program. Returns only if that fails.
+pub(crate) fn execve(program: &CStr, argv: &StringTable, env: &StringTable) -> Errno {
+    // SAFETY: both tables are null-terminated and point to strings they own.
+    let result = unsafe {
+        libc::execve(
+            program.as_ptr(),
+            argv.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+        )
+    };
+    checked(c_long::from(result)).err().unwrap_or(Errno::NOEXEC)
+}
+
+/// Moves the process into new namespaces. It must have one thread.
+pub(crate) fn unshare(namespaces: UnshareFlags) -> Result<()> {
+    // SAFETY: CLONE_FILES, the flag this is unsafe for, is not among those that callers here pass.
+    unsafe { rustix::thread::unshare_unsafe(namespaces) }
+}
+
+/// Closes every descriptor from `first` on, or has them closed when another program is executed.
+pub(crate) fn close_range_from(first: u32, on_exec: bool) -> Result<()> {
+    close_range(
+        first,
+        u32::MAX,
+        if on_exec {
+            libc::CLOSE_RANGE_CLOEXEC
+        } else {
+            0
+        },
+    )
+}
+
+/// Closes every descriptor above 2 but those of `keep`.
+///
+/// For a fresh child that owns nothing the rest of its code will use besides `keep`.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .map(|fd| fd.as_raw_fd().cast_unsigned())
+        .filter(|&fd| fd > 2)
+        .collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if first < fd {
+            close_range(first, fd - 1, 0)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX, 0)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
+    // SAFETY: takes no pointers. Callers are children before their own program, for which every other
+    // descriptor is an accident of inheritance that no value they use still owns.
+    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+}
+
+/// What [`set_signals`] does to every signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signals {
+    /// The shim's: what a terminal or a service manager sends around does not end it.
+    Shim,
+    /// A fresh program's: the default for all, none blocked.
+    Default,
+}
+
+/// Sets the disposition of every signal, and unblocks all.
+pub(crate) fn set_signals(signals: Signals) {
+    const IGNORED: [c_int; 7] = [
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGPIPE,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ];
+    for signal in 1..=libc::SIGRTMAX() {
+        let ignore = signals == Signals::Shim && IGNORED.contains(&signal);
+        // The kernel's sigaction: the disposition, then flags, restorer and mask, all of them zero. Not
+        // the C library's, which refuses two signals of its own, ignored or not by whoever started us.
+        let action = [if ignore { libc::SIG_IGN } else { libc::SIG_DFL }, 0, 0, 0];
+        let old = ptr::null_mut::<usize>();
+        // SAFETY: no handler function is installed, and `action` is as large as the kernel's struct. The
+        // calls that fail are those for KILL and STOP, which is as wanted.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, 8) };
+    }
+    // SAFETY: sigset_t is plain data that sigemptyset initialises.
+    let mut none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `none` is a valid place for a sigset_t.
+    unsafe { libc::sigemptyset(&raw mut none) };
+    // SAFETY: `none` is initialised, and the old mask is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
+}
+
+/// Registers a descriptor with the tokio runtime of the calling task.
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is one open descriptor that stays the same until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Makes the mount behind `tree` read-only, with `recursive` every mount below it too. Other attributes
+/// stay, locked ones included.
+pub(crate) fn set_read_only(tree: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string, and `attr` is a valid mount_attr of the size given.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    checked(result).map(drop)
+}
+
+fn checked(result: c_long) -> Result<c_long> {
+    if result == -1 {
+        let code = std::io::Error::last_os_error().raw_os_error();
+        return Err(Errno::from_raw_os_error(code.unwrap_or(libc::EINVAL)));
+    }
+    Ok(result)
+}
