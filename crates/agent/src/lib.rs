@@ -36,7 +36,7 @@ use probelet_model::manifest::ManifestObject;
 use probelet_runtime::RuntimeError;
 use probelet_runtime_native::NativeRuntime;
 pub use probelet_runtime_native::shim_main;
-use probelet_store::{OpenError, Store};
+use probelet_store::{OpenError, Settings, Store};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
@@ -46,6 +46,10 @@ use crate::happening::Happening;
 use crate::node::{Command, Node, Parts};
 use crate::objects::{Applied, ApplyError};
 use crate::pod_ip::Cidr;
+
+/// How many changes a watcher may be behind. Each holds an object as it was, some 15 KB for a Pod; a
+/// watcher that has fallen further behind lists anew.
+const REMEMBERED_CHANGES: usize = 1024;
 
 /// How an agent is to run.
 #[derive(Clone, Debug)]
@@ -115,7 +119,11 @@ impl Agent {
             apply,
         } = options;
         let lock = data_dir.lock()?;
-        let store = Arc::new(Store::open(data_dir.path())?);
+        let settings = Settings {
+            remembered_changes: REMEMBERED_CHANGES,
+            ..Settings::default()
+        };
+        let store = Arc::new(Store::open_with(data_dir.path(), settings)?);
         let runtime = NativeRuntime::new(probelet_runtime_native::Options {
             data_dir: data_dir.path().to_owned(),
             shim_command,

@@ -341,6 +341,11 @@ impl<R: Runtime> Node<R> {
                 return;
             }
         }
+        // A change from before the object went away comes late when the loop is behind.
+        let there = self.store.get(key);
+        if there.is_none_or(|there| there.value["metadata"]["uid"] != uid.as_str()) {
+            return;
+        }
         let object = Object {
             key: key.clone(),
             version: self.store.version(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, ContainerName, ObjectKey, PodUid};
-use probelet_model::pod::{Deletion, Pod};
+use probelet_model::pod::Pod;
 use probelet_model::probe::{Outcome, ProberError};
 use probelet_model::service::Service;
 use probelet_model::status::PodStatus;
@@ -24,19 +24,14 @@ pub struct OperationId(pub u64);
 /// Something that has happened.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A pod is to run here, or it has changed in a way that a pod may.
+    /// A pod is to run here, or it has changed in a way that a pod may. One with a deletion is to end
+    /// within its grace and then to be forgotten; a later deletion can only shorten an earlier one. One
+    /// that has not changed is no news.
     PodApplied {
         /// The pod.
         pod: Arc<Pod>,
         /// Where it comes from; ignored for a pod that is known already.
         origin: Origin,
-    },
-    /// The pod is to end within the grace and then to be forgotten.
-    PodDeleted {
-        /// Which.
-        pod: PodUid,
-        /// When and with what grace. A later deletion can only shorten an earlier one.
-        deletion: Deletion,
     },
     /// The pod is to end within its own grace; the object stays.
     PodStopped {
@@ -72,7 +67,8 @@ pub enum Input {
         /// When its command was executed, or why not.
         result: Result<Wall, ContainerFailure>,
     },
-    /// A container has ended. Comes at least once for every run.
+    /// A container has ended. Comes at least once for every run, and may come before the answer to its
+    /// start.
     ContainerExited {
         /// Which pod.
         pod: PodUid,

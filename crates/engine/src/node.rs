@@ -24,7 +24,7 @@ pub struct Config {
     pub node_name: String,
     /// The node's address.
     pub host_ip: IpAddr,
-    /// All chance comes from here.
+    /// All chance comes from here, the ids of containers too: another one for each agent of a data dir.
     pub seed: u64,
     /// The numbers of CrashLoopBackOff.
     pub back_off: BackOffLimits,
@@ -133,21 +133,13 @@ impl Engine {
         match input {
             Input::PodApplied { pod, origin } => {
                 let uid = pod.uid.clone();
-                if let Some(machine) = self.pods.get_mut(&uid) {
-                    machine.apply(pod);
+                if self.pods.contains_key(&uid) {
+                    self.turn(now, &uid, |machine, _| machine.apply(pod));
                 } else {
                     let machine = self.admit(pod, origin, now);
                     self.pods.insert(uid.clone(), machine);
+                    self.turn(now, &uid, |_, _| {});
                 }
-                self.turn(now, &uid, |_, _| {});
-            }
-            Input::PodDeleted { pod, deletion } => {
-                self.turn(now, &pod, |machine, _| {
-                    machine.end(Ending {
-                        deletion,
-                        delete: true,
-                    })
-                });
             }
             Input::PodStopped { pod } => self.turn(now, &pod, |machine, turn| {
                 let grace = machine.pod.termination_grace_period;
@@ -274,7 +266,6 @@ impl Engine {
             self.stale_answers += 1;
             return;
         };
-        let old_deadline = machine.deadline();
         let ready_since = machine.ready_since();
         let mut out = Vec::new();
         let mut turn = Turn {
@@ -310,10 +301,11 @@ impl Engine {
         let ended = machine
             .has_ended()
             .then(|| machine.ending.is_some_and(|ending| ending.delete));
-        if let Some(at) = old_deadline {
+        if let Some(at) = machine.listed_deadline.take() {
             self.deadlines.remove(&(at, uid.clone()));
         }
         if let (Some(at), None) = (machine.deadline(), ended) {
+            machine.listed_deadline = Some(at);
             self.deadlines.insert((at, uid.clone()));
         }
         if moved {
@@ -333,8 +325,13 @@ impl Engine {
                 );
             }
         }
+        // What was seen is told before what it came to.
+        let (told, rest): (Vec<_>, Vec<_>) = out
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Report(_)));
+        self.effects.extend(told);
         self.commit(commit);
-        self.effects.extend(out);
+        self.effects.extend(rest);
         if let Some(deleted) = ended {
             self.effects.push_back(Effect::PodEnded {
                 pod: uid.clone(),

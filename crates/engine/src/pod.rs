@@ -15,7 +15,7 @@ use crate::container::{
     terminated,
 };
 use crate::effect::{Effect, Event, EventKind};
-use crate::input::{ContainerFailure, Exit, OperationId, PodFailure};
+use crate::input::{ContainerFailure, Exit, OperationId};
 use crate::memory::PodMemory;
 use crate::node::Turn;
 use crate::services::Shown;
@@ -23,19 +23,12 @@ use crate::status;
 
 mod looks;
 mod restore;
+mod sandbox;
 mod settle;
 mod stop;
 
-/// Wait before a sandbox that could not be made is tried again.
-///
-/// Upstream: kubelet pkg/kubelet/kubelet.go, backOffPeriod.
-const SANDBOX_RETRY: Duration = Duration::from_secs(10);
-/// First wait before a volume that could not be set up is tried again; it doubles.
-///
-/// Upstream: pkg/util/goroutinemap/exponentialbackoff/exponential_backoff.go.
-const VOLUME_RETRY: Duration = Duration::from_millis(500);
-/// The longest such wait.
-const VOLUME_RETRY_CAP: Duration = Duration::from_secs(122);
+use sandbox::SANDBOX_RETRY;
+pub(crate) use sandbox::Sandbox;
 
 /// The machine of one pod.
 #[derive(Debug)]
@@ -52,30 +45,12 @@ pub(crate) struct PodMachine {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) start_time: Wall,
     pub(crate) ending: Option<Ending>,
+    /// Under what time the node lists it as due.
+    pub(crate) listed_deadline: Option<Mono>,
     /// Something that shows in the status may have changed.
     pub(crate) changed: bool,
     /// Upstream would synchronise the pod: readiness probes that have not succeeded look at once.
     synchronise: bool,
-}
-
-/// The pod's sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sandbox {
-    /// There is none. `lost` if there was one and nobody removed it.
-    Absent { lost: bool },
-    /// It has been asked for.
-    Starting {
-        operation: OperationId,
-        wait: Option<Duration>,
-    },
-    /// It could not be made.
-    Failed { retry_at: Mono, wait: Duration },
-    /// It stands.
-    Standing,
-    /// Its removal has been asked for.
-    Removing { operation: OperationId },
-    /// Nothing of it is left, and nothing will come again.
-    Removed,
 }
 
 /// A pod that is to end.
@@ -108,6 +83,7 @@ impl PodMachine {
             ip: None,
             start_time: now.wall.whole_seconds(),
             ending: None,
+            listed_deadline: None,
             changed: true,
             synchronise: false,
         }
@@ -158,88 +134,6 @@ impl PodMachine {
                 if probe.kind != ProbeKind::Readiness {
                     probe.stop();
                 }
-            }
-        }
-    }
-
-    pub(crate) fn sandbox_started(
-        &mut self,
-        operation: OperationId,
-        result: Result<IpAddr, PodFailure>,
-        turn: &mut Turn<'_>,
-    ) {
-        let Sandbox::Starting {
-            operation: awaited,
-            wait,
-        } = self.sandbox
-        else {
-            return turn.stale();
-        };
-        if awaited != operation {
-            return turn.stale();
-        }
-        self.changed = true;
-        self.synchronise = true;
-        let (reason, message, wait) = match result {
-            Ok(ip) => {
-                self.sandbox = Sandbox::Standing;
-                self.ip = Some(ip);
-                return;
-            }
-            Err(PodFailure::Volume(message)) => {
-                let wait = wait.map_or(VOLUME_RETRY, |wait| (wait * 2).min(VOLUME_RETRY_CAP));
-                ("FailedMount", message, wait)
-            }
-            Err(PodFailure::Sandbox(message)) => (
-                "FailedCreatePodSandBox",
-                format!("Failed to create pod sandbox: {message}"),
-                SANDBOX_RETRY,
-            ),
-        };
-        self.sandbox = Sandbox::Failed {
-            retry_at: turn.now.mono + wait,
-            wait,
-        };
-        self.event(turn, None, EventKind::Warning, reason, message);
-    }
-
-    pub(crate) fn sandbox_removed(
-        &mut self,
-        operation: OperationId,
-        result: Result<(), String>,
-        turn: &mut Turn<'_>,
-    ) {
-        if self.sandbox != (Sandbox::Removing { operation }) {
-            return turn.stale();
-        }
-        self.changed = true;
-        if let Err(message) = result {
-            let message = format!("error killing pod: {message}");
-            self.event(turn, None, EventKind::Warning, "FailedKillPod", message);
-        }
-        self.sandbox = Sandbox::Removed;
-    }
-
-    /// The sandbox is gone and everything in it.
-    ///
-    /// Upstream: kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses (a container that
-    /// was running and is not to be found any more).
-    pub(crate) fn sandbox_lost(&mut self, turn: &mut Turn<'_>) {
-        if self.sandbox != Sandbox::Standing {
-            return;
-        }
-        self.sandbox = Sandbox::Absent { lost: true };
-        self.ip = None;
-        self.changed = true;
-        self.synchronise = true;
-        for container in &mut self.containers {
-            let restart_count = container.restart_count();
-            match container.state.clone() {
-                State::Running(run) | State::Stopping { run, .. } => {
-                    container.run_ended(lost_run(&run.id, run.started_at, turn.now), restart_count);
-                }
-                State::Starting { .. } => container.state = State::Idle,
-                State::Idle => {}
             }
         }
     }

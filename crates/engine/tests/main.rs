@@ -4,7 +4,20 @@
 //! are named after what their rows are about. Start reading at [`rig`].
 
 #[cfg(test)]
+mod deletion;
+#[cfg(test)]
+mod endpoints;
+#[cfg(test)]
+mod inputs;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod rig;
-
+#[cfg(test)]
+mod status;
+#[cfg(test)]
+mod takeover;
 #[cfg(test)]
 mod timing;

@@ -73,8 +73,11 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
             options.place.data_dir()?.path().display(),
         )),
     }
-    view.end();
     agent.end().await;
+    while let Ok(happening) = happenings.try_recv() {
+        view.show(&happening);
+    }
+    view.end();
     Ok(())
 }
 
@@ -102,9 +105,6 @@ async fn delete(
                 }
             },
         }
-    }
-    while let Ok(happening) = happenings.try_recv() {
-        view.show(&happening);
     }
 }
 

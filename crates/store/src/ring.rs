@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+
 use crate::object::{Change, Version};
 
 /// The changes asked for are no longer, or not yet, remembered: list again, and watch from the version
@@ -22,13 +24,29 @@ pub struct Gone {
     pub newest: Version,
 }
 
+/// How many JSON values the remembered objects may hold together: at some 100 bytes each, 15 MB. Without
+/// this a large object that changes often, such as the Endpoints of a hundred pods, would fill the memory
+/// with its past.
+const HEAVIEST: usize = 150_000;
+
 /// The changes after `floor`, one a version.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// The change of version `floor + 1 + i` is at `i`.
-    changes: VecDeque<Change>,
+    /// The change of version `floor + 1 + i` is at `i`, with its weight.
+    changes: VecDeque<(Change, usize)>,
     floor: Version,
     capacity: usize,
+    /// The weights of all changes.
+    weight: usize,
+}
+
+/// How many values there are in a value, itself included.
+fn weight(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(fields) => fields.values().map(weight).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
 }
 
 impl Ring {
@@ -38,6 +56,7 @@ impl Ring {
             changes: VecDeque::new(),
             floor: version,
             capacity: capacity.max(1),
+            weight: 0,
         }
     }
 
@@ -45,18 +64,24 @@ impl Ring {
     pub(crate) fn newest(&self) -> Version {
         self.changes
             .back()
-            .map_or(self.floor, |change| change.version)
+            .map_or(self.floor, |(change, _)| change.version)
     }
 
-    /// Adds the change of the next version, and forgets the oldest if there is no room.
+    /// Adds the change of the next version, and forgets the oldest as long as there is no room.
     pub(crate) fn push(&mut self, change: Change) {
         debug_assert_eq!(change.version, self.newest().next(), "one change a version");
-        if self.changes.len() == self.capacity
-            && let Some(forgotten) = self.changes.pop_front()
+        let weight = weight(&change.object);
+        self.weight += weight;
+        self.changes.push_back((change, weight));
+        while self.changes.len() > self.capacity
+            || (self.weight > HEAVIEST && self.changes.len() > 1)
         {
+            let Some((forgotten, weight)) = self.changes.pop_front() else {
+                break;
+            };
+            self.weight -= weight;
             self.floor = forgotten.version;
         }
-        self.changes.push_back(change);
     }
 
     /// The changes after `version`, oldest first.
@@ -72,7 +97,7 @@ impl Ring {
         let read = version.0 - self.floor.0;
         let skip =
             usize::try_from(read).map_or(self.changes.len(), |skip| skip.min(self.changes.len()));
-        Ok(self.changes.range(skip..))
+        Ok(self.changes.range(skip..).map(|(change, _)| change))
     }
 }
 
@@ -80,11 +105,9 @@ impl Ring {
 mod tests {
     use std::sync::Arc;
 
-    use probelet_model::id::{Kind, ObjectKey};
-    use serde_json::Value;
-
     use super::*;
     use crate::object::ChangeKind;
+    use probelet_model::id::{Kind, ObjectKey};
 
     fn change(version: u64) -> Change {
         let key = ObjectKey::new(Kind::Pod, "default", "a");
@@ -122,5 +145,35 @@ mod tests {
         };
         assert_eq!(after(&ring, 11), gone(11));
         assert_eq!(after(&ring, 16), gone(16));
+    }
+
+    #[test]
+    fn heavy_changes_leave_less_room() {
+        let mut ring = Ring::new(Version(0), 1000);
+        let heavy = Arc::new(Value::Array(vec![Value::Null; HEAVIEST / 2]));
+        for version in 1..=3 {
+            ring.push(Change {
+                object: Arc::clone(&heavy),
+                ..change(version)
+            });
+        }
+        assert_eq!(
+            after(&ring, 2),
+            Ok(vec![3]),
+            "two of them are more than there is room for"
+        );
+        assert!(after(&ring, 1).is_err());
+        let heavier = Arc::new(Value::Array(vec![Value::Null; HEAVIEST + 1]));
+        ring.push(Change {
+            object: heavier,
+            ..change(4)
+        });
+        assert_eq!(
+            after(&ring, 3),
+            Ok(vec![4]),
+            "the newest change is always remembered"
+        );
+        ring.push(change(5));
+        assert_eq!(after(&ring, 4), Ok(vec![5]));
     }
 }

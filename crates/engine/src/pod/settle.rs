@@ -1,7 +1,5 @@
 //! Bringing a pod to where it should be.
 
-use std::time::Duration;
-
 use probelet_model::time::Mono;
 
 use super::{PodMachine, Sandbox, waiting};
@@ -100,15 +98,6 @@ impl PodMachine {
             | Sandbox::Removing { .. }
             | Sandbox::Removed => {}
         }
-    }
-
-    pub(super) fn start_sandbox(&mut self, wait: Option<Duration>, turn: &mut Turn<'_>) {
-        let operation = turn.ids.operation();
-        self.sandbox = Sandbox::Starting { operation, wait };
-        turn.out.push(Effect::StartPod {
-            operation,
-            pod: self.pod.clone(),
-        });
     }
 
     /// Starts the next run, unless the back-off stands in the way.

@@ -50,7 +50,10 @@ impl Checks {
                 .map(|seen| seen.status.clone())
                 .unwrap_or_default(),
             memory: before.as_ref().and_then(|seen| seen.memory.clone()),
-            ending: pod.deletion.is_some(),
+            ending: pod.deletion.is_some()
+                || before
+                    .as_ref()
+                    .is_some_and(|seen| seen.ending && !seen.gone),
             gone: false,
         };
         self.pods.insert(pod.uid.clone(), seen);
@@ -67,15 +70,24 @@ impl Checks {
         }
     }
 
-    /// An agent takes up a pod on this status.
-    pub(crate) fn taken_up(&mut self, pod: &PodUid, status: &PodStatus) {
+    /// An agent takes up a pod on this status and this memory.
+    pub(crate) fn taken_up(
+        &mut self,
+        pod: &PodUid,
+        status: &PodStatus,
+        memory: Option<&PodMemory>,
+    ) {
         let seen = self.pods.get_mut(pod).expect("the pod is known");
         seen.status = Arc::new(status.clone());
+        seen.memory = memory.cloned();
     }
 
     pub(crate) fn agent_is_gone(&mut self) {
         self.under_way.clear();
         self.by_attempt.clear();
+        for seen in self.pods.values_mut() {
+            seen.ending = seen.pod.deletion.is_some();
+        }
         for (_, committed) in self.services.values_mut() {
             *committed = None;
         }
@@ -90,7 +102,9 @@ impl Checks {
         } = input
             && let Some(key) = self.by_attempt.remove(&attempt.0)
         {
-            let awaited = self.under_way.remove(&key) == Some(attempt.0);
+            // In a pod that ends, the answers of stopped probes are dropped.
+            let stopped = key.1 != ProbeKind::Readiness && self.pods[pod].ending;
+            let awaited = self.under_way.remove(&key) == Some(attempt.0) && !stopped;
             let name = self.run_name(pod, &key.0);
             if let (true, Some(name), Ok(outcome)) = (awaited, name, result) {
                 let count = self.failures.entry((pod.clone(), name, key.1)).or_default();

@@ -5,6 +5,7 @@
 //!
 //! Only [`Engine`]'s public API is used, as the agent uses it.
 
+mod calls;
 pub(crate) mod checks;
 pub(crate) mod plan;
 pub(crate) mod trace;
@@ -15,19 +16,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use probelet_engine::effect::Effect;
 use probelet_engine::input::{ContainerFailure, Exit, Input, OperationId, Origin};
 use probelet_engine::memory::PodMemory;
-use probelet_engine::report::What;
 use probelet_engine::{BackOffLimits, Config, Engine};
-use probelet_model::id::{ContainerId, ContainerName, PodUid};
+use probelet_model::id::{ContainerId, PodUid};
 use probelet_model::pod::{Deletion, Pod};
 use probelet_model::service::Service;
 use probelet_model::status::PodStatus;
 use probelet_model::time::{Mono, Now, Wall};
 
 use checks::Checks;
-use plan::{ContainerPlan, HookPlan, PodPlan, Start, secs};
+use plan::{PodPlan, Start, secs};
 use trace::{Entry, Seen};
 use world::{RunRecord, World};
 
@@ -82,6 +81,8 @@ enum Call {
     SandboxIsGone(PodUid, Input),
     RunBegins {
         pod: PodUid,
+        /// The sandbox that stood when it was asked for.
+        sandbox: Option<u32>,
         operation: OperationId,
         run: RunRecord,
     },
@@ -175,8 +176,12 @@ impl Rig {
         };
         let stored = self.pods.get_mut(&pod).expect("the pod is there");
         Arc::make_mut(stored).deletion = Some(deletion);
+        let changed = stored.clone();
         self.checks.ends(&pod);
-        self.tell(Input::PodDeleted { pod, deletion });
+        self.tell(Input::PodApplied {
+            pod: changed,
+            origin: Origin::New,
+        });
     }
 
     /// The agent's owner wants the pod down and its object kept.
@@ -189,16 +194,6 @@ impl Rig {
     /// The wall clock is set by so many seconds.
     pub(crate) fn step_wall(&mut self, seconds: i64) {
         self.skew += seconds * 1_000_000_000;
-    }
-
-    /// Changes how a container behaves from now on: lives and scripts begin anew.
-    pub(crate) fn change(
-        &mut self,
-        pod: &str,
-        container: &str,
-        change: impl FnOnce(&mut ContainerPlan),
-    ) {
-        self.world.change(&uid(pod), container, change);
     }
 
     /// The sandbox of a pod goes with all in it.
@@ -255,11 +250,12 @@ impl Rig {
 
     /// An agent starts on what is in the store and what the runtime says stands.
     pub(crate) fn boot(&mut self) {
-        self.boot_to(false, true);
+        self.start_agent();
+        self.take_up(false, true);
     }
 
-    /// As [`Self::boot`]; the pods only to be stopped, or with nothing of the memories left.
-    pub(crate) fn boot_to(&mut self, stop: bool, remembers: bool) {
+    /// An agent starts and knows nothing yet.
+    pub(crate) fn start_agent(&mut self) {
         self.generation += 1;
         let config = Config {
             node_name: "node".to_owned(),
@@ -268,6 +264,11 @@ impl Rig {
             back_off: self.back_off,
         };
         self.engine = Some(Engine::new(config, self.now()));
+    }
+
+    /// The agent takes up the pods of the store: only to stop them, if `stop`; without their memories,
+    /// if those are lost.
+    pub(crate) fn take_up(&mut self, stop: bool, remembers: bool) {
         for pod in self.pods.values().cloned().collect::<Vec<_>>() {
             let status = self
                 .statuses
@@ -284,7 +285,7 @@ impl Rig {
             if stop {
                 self.checks.ends(&pod.uid);
             }
-            self.checks.taken_up(&pod.uid, &status);
+            self.checks.taken_up(&pod.uid, &status, memory.as_ref());
             let origin = Origin::Restored {
                 status: Box::new(status),
                 memory,
@@ -368,10 +369,14 @@ impl Rig {
                 _,
                 Call::RunBegins {
                     pod,
+                    sandbox,
                     operation,
-                    run,
+                    mut run,
                 },
             ) => {
+                if self.world.sandbox(&pod) != sandbox {
+                    run.life.start = Start::CannotCreate;
+                }
                 self.begin_run(pod, operation, run);
             }
         }
@@ -431,195 +436,5 @@ impl Rig {
             container: id.clone(),
             exit,
         });
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Remember { pod, memory } => {
-                let text = serde_json::to_string(&memory).expect("memories can be written");
-                self.memories.insert(pod.clone(), text);
-                self.note(Seen::Remember { pod, memory });
-            }
-            Effect::Commit(commit) => {
-                for (pod, status) in commit.statuses {
-                    let text = serde_json::to_string(&*status).expect("statuses can be written");
-                    self.statuses.insert(pod.clone(), text);
-                    self.note(Seen::Status { pod, status });
-                }
-                for change in commit.endpoints {
-                    self.note(Seen::Endpoints(change));
-                }
-            }
-            Effect::StartPod { operation, pod } => {
-                let (takes, result) = self.world.make_sandbox(&pod.uid);
-                let pod = pod.uid.clone();
-                self.note(Seen::StartPod(pod.clone()));
-                let stands = result.is_ok();
-                let input = Input::PodStarted {
-                    pod: pod.clone(),
-                    operation,
-                    result,
-                };
-                let call = if stands {
-                    Call::SandboxStands(pod, input)
-                } else {
-                    Call::Answer(input)
-                };
-                self.call(takes, call);
-            }
-            Effect::StartContainer {
-                operation,
-                pod,
-                container,
-                id,
-                restart_count,
-            } => {
-                let life = self.world.next_life(&pod.uid, &container);
-                let takes = life.start_takes;
-                self.note(Seen::Start {
-                    container: container.clone(),
-                    id: id.clone(),
-                    restart_count,
-                });
-                let Now { mono, wall } = self.now();
-                let run = RunRecord {
-                    id,
-                    name: container,
-                    restart_count,
-                    started_at: wall,
-                    since: mono,
-                    life,
-                    exit: None,
-                    kill_at: None,
-                };
-                let pod = pod.uid.clone();
-                self.call(
-                    takes,
-                    Call::RunBegins {
-                        pod,
-                        operation,
-                        run,
-                    },
-                );
-            }
-            Effect::RunHook {
-                operation,
-                pod,
-                container,
-                timeout,
-                ..
-            } => {
-                let hook = self.world.hook(&pod.uid, &container);
-                self.note(Seen::Hook { container, timeout });
-                if let HookPlan::Ends(after, well) = hook {
-                    let result = if well {
-                        Ok(())
-                    } else {
-                        Err("exit 1".to_owned())
-                    };
-                    let pod = pod.uid.clone();
-                    let input = Input::HookFinished {
-                        pod,
-                        operation,
-                        result,
-                    };
-                    self.call(after, Call::Answer(input));
-                }
-            }
-            Effect::StopContainer {
-                pod,
-                container,
-                grace,
-            } => {
-                self.stop_run(&pod, &container, grace);
-            }
-            Effect::RemovePod { operation, pod } => {
-                self.note(Seen::RemovePod(pod.clone()));
-                let input = Input::PodRemoved {
-                    pod: pod.clone(),
-                    operation,
-                    result: Ok(()),
-                };
-                self.call(Duration::ZERO, Call::SandboxIsGone(pod, input));
-            }
-            Effect::StartAttempt {
-                attempt,
-                pod,
-                container,
-                id,
-                kind,
-            } => {
-                let now = self.now().mono;
-                let (duration, result) = self.world.attempt(&pod.uid, &container, &id, kind, now);
-                self.note(Seen::Attempt {
-                    container,
-                    kind,
-                    id,
-                });
-                if let Some(result) = result {
-                    let pod = pod.uid.clone();
-                    let input = Input::AttemptFinished {
-                        pod,
-                        attempt,
-                        result,
-                        duration,
-                    };
-                    self.call(duration, Call::Answer(input));
-                }
-            }
-            Effect::Event(event) => self.note(Seen::Event(event)),
-            Effect::Report(report) => {
-                let (container, kind) = (report.container, report.kind);
-                match report.what {
-                    What::Attempt {
-                        verdict, changed, ..
-                    } => {
-                        self.note(Seen::Counted {
-                            container,
-                            kind,
-                            verdict,
-                            changed,
-                        });
-                    }
-                    What::Skipped(skip) => self.note(Seen::Skipped {
-                        container,
-                        kind,
-                        skip,
-                    }),
-                    What::Error { .. } => {}
-                }
-            }
-            Effect::PodEnded { pod, deleted } => {
-                if deleted {
-                    self.pods.remove(&pod);
-                    self.statuses.remove(&pod);
-                    self.memories.remove(&pod);
-                }
-                self.note(Seen::Ended { pod, deleted });
-            }
-        }
-    }
-
-    /// TERM now, and KILL after the grace; asked again, KILL can only come sooner.
-    fn stop_run(&mut self, pod: &PodUid, id: &ContainerId, grace: Duration) {
-        let now = self.now().mono;
-        let Some(run) = self.world.running(pod, id) else {
-            return;
-        };
-        let first = run.kill_at.is_none();
-        let kill_at = now + grace;
-        run.kill_at = Some(run.kill_at.map_or(kill_at, |before| before.min(kill_at)));
-        let (container, on_term) = (run.name.clone(), run.life.on_term);
-        self.note(Seen::Stop { container, grace });
-        let ends = |code, signal| Coming::RunEnds {
-            pod: pod.clone(),
-            id: id.clone(),
-            code,
-            signal: Some(signal),
-        };
-        if let (true, Some((after, code))) = (first, on_term) {
-            self.later(after, ends(code, 15));
-        }
-        self.later(grace, ends(137, 9));
     }
 }

@@ -23,8 +23,8 @@ pub(crate) struct Entry {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    StartPod(PodUid),
-    RemovePod(PodUid),
+    StartPod,
+    RemovePod,
     Start {
         container: ContainerName,
         id: ContainerId,
@@ -70,7 +70,6 @@ pub(crate) enum Seen {
         memory: Box<PodMemory>,
     },
     Ended {
-        pod: PodUid,
         deleted: bool,
     },
 }
@@ -199,18 +198,18 @@ impl Rig {
 
     /// When sandboxes were asked for.
     pub(crate) fn sandboxes(&self) -> Vec<f64> {
-        self.seen(|at, seen| matches!(seen, Seen::StartPod(_)).then_some(at))
+        self.seen(|at, seen| matches!(seen, Seen::StartPod).then_some(at))
     }
 
     /// When removals of sandboxes were asked for.
     pub(crate) fn removals(&self) -> Vec<f64> {
-        self.seen(|at, seen| matches!(seen, Seen::RemovePod(_)).then_some(at))
+        self.seen(|at, seen| matches!(seen, Seen::RemovePod).then_some(at))
     }
 
     /// When pods had ended, and whether their objects were to go.
     pub(crate) fn ended(&self) -> Vec<(f64, bool)> {
         self.seen(|at, seen| match seen {
-            Seen::Ended { deleted, .. } => Some((at, *deleted)),
+            Seen::Ended { deleted } => Some((at, *deleted)),
             _ => None,
         })
     }

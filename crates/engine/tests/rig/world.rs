@@ -21,6 +21,8 @@ pub(crate) struct World {
 struct PodWorld {
     ip: IpAddr,
     stands: bool,
+    /// How many sandboxes there were.
+    sandboxes: u32,
     sandbox_failures: Vec<SandboxFailure>,
     sandbox_takes: Duration,
     actors: BTreeMap<ContainerName, Actor>,
@@ -63,6 +65,7 @@ impl World {
         let world = PodWorld {
             ip,
             stands: false,
+            sandboxes: 0,
             sandbox_failures: plan.sandbox_failures.clone(),
             sandbox_takes: plan.sandbox_takes,
             actors: plan
@@ -84,19 +87,6 @@ impl World {
         actors.get_mut(name).expect("the container is planned")
     }
 
-    /// Changes how a container behaves from now on.
-    pub(crate) fn change(
-        &mut self,
-        uid: &PodUid,
-        name: &str,
-        change: impl FnOnce(&mut ContainerPlan),
-    ) {
-        let actor = self.actor(uid, &ContainerName::from(name));
-        change(&mut actor.plan);
-        actor.attempts.clear();
-        actor.starts = 0;
-    }
-
     /// How long making the sandbox takes, and how it goes.
     pub(crate) fn make_sandbox(&mut self, uid: &PodUid) -> (Duration, Result<IpAddr, PodFailure>) {
         let pod = self.pod(uid);
@@ -112,7 +102,9 @@ impl World {
     }
 
     pub(crate) fn sandbox_stands(&mut self, uid: &PodUid) {
-        self.pod(uid).stands = true;
+        let pod = self.pod(uid);
+        pod.stands = true;
+        pod.sandboxes += 1;
     }
 
     /// Nothing of the sandbox is left, and no record of what was in it.
@@ -120,6 +112,12 @@ impl World {
         let pod = self.pod(uid);
         pod.stands = false;
         pod.runs.clear();
+    }
+
+    /// Which sandbox stands, if one does.
+    pub(crate) fn sandbox(&self, uid: &PodUid) -> Option<u32> {
+        let pod = self.pods.get(uid)?;
+        pod.stands.then_some(pod.sandboxes)
     }
 
     /// The life that the next run is to have.

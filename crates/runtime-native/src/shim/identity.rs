@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use probelet_model::pod::User;
+use rustix::fs::fchown;
 use rustix::io::Result;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
@@ -113,6 +114,11 @@ impl Identity {
     /// In a user namespace with a single id there is nothing to set, and setgroups is denied.
     fn set_ids(&self, privilege: Privilege) -> Result<()> {
         if privilege == Privilege::Root {
+            // So that /dev/stdout and /dev/stderr can be opened by name, which for a pipe asks its owner.
+            let owner = Some(Uid::from_raw(self.uid));
+            for stream in [std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+                let _not_ours_to_give = fchown(stream, owner, None);
+            }
             let groups: Vec<Gid> = self.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
             set_thread_groups(&groups)?;
             set_thread_gid(Gid::from_raw(self.gid))?;

@@ -42,7 +42,7 @@ use self::identity::Privilege;
 pub use self::start::shim_main;
 use crate::layout::{self, ContainerFile, PodDir};
 use crate::protocol::{Answer, Call, Message, Record, ShimConfig};
-use crate::sys::Stack;
+use crate::sys::{self, Stack};
 use crate::{clock, text, wire};
 
 /// Who asked: answers go back on the connection the question came by, or nowhere.
@@ -338,15 +338,23 @@ impl Shim {
         for (asker, id, request) in now {
             self.exec(asker, id, request);
         }
+        self.give_back_memory();
+    }
+
+    /// After work that is seldom done.
+    fn give_back_memory(&self) {
+        if let Err(error) = sys::give_back_clean_pages() {
+            note(&format!("giving memory back: {error}"));
+        }
     }
 
     fn ended(&mut self, id: &ContainerId, exit: Exit) {
         let Some(container) = self.live.remove(id) else {
             return;
         };
-        // One that has never run leaves no record: its start has been answered with an error.
+        // One that has never run leaves nothing: its start has been answered with an error.
         let Some(mut file) = container.file() else {
-            return;
+            return logs::remove(&container::log_path(&self.config, &container.config));
         };
         file.end(exit.clone());
         self.write(&file);

@@ -3,15 +3,14 @@
 //! A directory that cannot be written to is *mirrored*: an empty tmpfs is laid over it and all its
 //! entries are bind mounted back, so that it looks the same and takes one entry more.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat,
+};
 use rustix::io::{Errno, Result};
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 
@@ -95,60 +94,68 @@ fn mirror(path: &Path) -> Result<OwnedFd> {
     for entry in Dir::read_from(&covered)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." {
-            bind_entry_at(covered.as_fd(), Path::new(name), &path.join(name), false)?;
+        if name != "."
+            && name != ".."
+            && let Some(entry) = Entry::take(&covered, Path::new(name))?
+        {
+            entry.put(&path.join(name))?;
         }
     }
     open_mount(path)
 }
 
-/// Puts one directory entry of the host at `target`, which must not exist yet: a symlink as a symlink,
-/// everything else as a bind mount with all that is mounted below it.
-pub(super) fn bind_entry(
-    dir: impl AsFd,
-    source: &Path,
-    target: &Path,
-    read_only: bool,
-) -> io::Result<()> {
-    Ok(bind_entry_at(dir.as_fd(), source, target, read_only)?)
+/// A directory entry of the host, taken along to be put somewhere else: a symlink as a symlink,
+/// everything else as a mount with all that is mounted below it.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Symlink(CString),
+    Mount(Kind, OwnedFd),
 }
 
-fn bind_entry_at(
-    dir: rustix::fd::BorrowedFd<'_>,
-    source: &Path,
-    target: &Path,
-    read_only: bool,
-) -> Result<()> {
-    let stat = match statat(dir, source, AtFlags::SYMLINK_NOFOLLOW) {
-        // Gone since the directory was listed.
-        Err(Errno::NOENT) => return Ok(()),
-        stat => stat?,
-    };
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => {
-            let to = readlinkat(dir, source, Vec::new())?;
-            return symlink(OsStr::from_bytes(to.to_bytes()), target).map_err(errno_of);
+impl Entry {
+    /// `None` if it is not there.
+    pub(super) fn take(dir: impl AsFd, name: &Path) -> Result<Option<Self>> {
+        let dir = dir.as_fd();
+        let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat?,
+        };
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => {
+                return Ok(Some(Self::Symlink(readlinkat(dir, name, Vec::new())?)));
+            }
+            FileType::Directory => Kind::Dir,
+            _ => Kind::File,
+        };
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(Some(Self::Mount(kind, open_tree(dir, name, flags)?)))
+    }
+
+    /// Makes it, and every mount below it, read-only.
+    pub(super) fn set_read_only(&self) -> Result<()> {
+        match self {
+            Self::Symlink(_) => Ok(()),
+            Self::Mount(_, tree) => sys::set_read_only(tree.as_fd(), true),
         }
-        FileType::Directory => fs::create_dir(target).map_err(errno_of)?,
-        _ => File::create(target).map(drop).map_err(errno_of)?,
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let tree = open_tree(dir, source, flags)?;
-    if read_only {
-        sys::set_read_only(tree.as_fd(), true)?;
-    }
-    move_mount(
-        &tree,
-        "",
-        CWD,
-        target,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
-}
 
-fn errno_of(error: io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+    /// Puts it at a path where nothing is yet.
+    pub(super) fn put(&self, target: &Path) -> Result<()> {
+        match self {
+            Self::Symlink(to) => symlinkat(to.as_c_str(), CWD, target),
+            Self::Mount(kind, tree) => {
+                make(target, *kind)?;
+                move_mount(
+                    tree,
+                    "",
+                    CWD,
+                    target,
+                    MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+                )
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! becomes `/`; then volumes are put in place, so that the kernel resolves mount paths, symlinks and all,
 //! in the container's own root; then everything that was writable for building becomes read-only.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
-use super::mount_point::{self, Kind};
+use super::mount_point::{self, Entry, Kind};
 use crate::{sys, text};
 
 /// What a container's root is built from.
@@ -93,13 +93,17 @@ pub(super) fn enter(plan: &Plan) -> Done {
         .map(|file| clone(file).map(|tree| (file, tree)))
         .transpose();
     let kept = kept.during(|| "keep resolv.conf".into())?;
+    let host = take_host()?;
 
     tmpfs(
         &plan.staging,
         c"mode=0755,size=1m",
         MountFlags::NOSUID | MountFlags::NODEV,
     )?;
-    bind_host(&plan.staging)?;
+    for (name, entry) in host {
+        let step = || format!("bind /{}", name.display());
+        entry.put(&plan.staging.join(&name)).during(step)?;
+    }
     make_private(&plan.staging)?;
     for hidden in &plan.hidden {
         hide(&below(&plan.staging, hidden))?;
@@ -131,8 +135,12 @@ pub(super) fn enter(plan: &Plan) -> Done {
 /// What of the host is not bind mounted: made afresh, or not at all.
 const OWN: [&str; 4] = ["proc", "dev", "tmp", "run"];
 
-/// Every entry of the host's root, read-only, in its place below `root`.
-fn bind_host(root: &Path) -> Done {
+/// Every entry of the host's root, read-only, with its name.
+///
+/// Taken before anything is mounted: the place to build on is somewhere below one of them, and would
+/// come along.
+fn take_host() -> Done<Vec<(OsString, Entry)>> {
+    let mut taken = Vec::new();
     for entry in fs::read_dir("/").during(|| "list /".into())? {
         let entry = entry.during(|| "list /".into())?;
         let (host, name) = (entry.path(), entry.file_name());
@@ -140,9 +148,12 @@ fn bind_host(root: &Path) -> Done {
             continue;
         }
         let step = || format!("bind {}", host.display());
-        mount_point::bind_entry(CWD, &host, &root.join(&name), true).during(step)?;
+        if let Some(entry) = Entry::take(CWD, &host).during(step)? {
+            entry.set_read_only().during(step)?;
+            taken.push((name, entry));
+        }
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// `/proc`, `/dev`, `/tmp`, `/run` and `/var/tmp`.
@@ -176,9 +187,9 @@ fn make_private(root: &Path) -> Done {
 fn make_dev(dev: &Path) -> Done {
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
         let host = Path::new("/dev").join(name);
-        if host.exists() {
-            let step = || format!("bind {}", host.display());
-            mount_point::bind_entry(CWD, &host, &dev.join(name), false).during(step)?;
+        let step = || format!("bind {}", host.display());
+        if let Some(entry) = Entry::take(CWD, &host).during(step)? {
+            entry.put(&dev.join(name)).during(step)?;
         }
     }
     let links = [

@@ -1,0 +1,35 @@
+//! The program as people use it: its binary, real processes, namespaces and sockets.
+//!
+//! Each test runs in data directories of its own, as root and as an ordinary user where both are to be
+//! had. Start reading at [`rig`], then `readiness`.
+
+#[cfg(test)]
+mod down;
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod failing;
+#[cfg(test)]
+mod liveness;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod orphans;
+#[cfg(test)]
+mod output;
+#[cfg(test)]
+mod readiness;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod startup;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
+mod take_up;
+#[cfg(test)]
+mod wrong_input;

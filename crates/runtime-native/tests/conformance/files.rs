@@ -1,0 +1,166 @@
+//! What containers see of files: volumes and the host.
+
+use std::fs;
+
+use probelet_model::pod::HostPathType;
+use probelet_runtime::{Network, Runtime, StartPodError};
+
+use crate::suite::*;
+
+#[test]
+fn volumes_of_every_type_are_checked() {
+    run(async {
+        let world = World::native();
+        fs::write(world.path("file"), "content").unwrap();
+        let file = world.path("file");
+        for (kind, what) in [
+            (HostPathType::Directory, "a directory"),
+            (HostPathType::Socket, "a socket file"),
+            (HostPathType::CharDevice, "a character device"),
+            (HostPathType::BlockDevice, "a block device"),
+        ] {
+            let config = pod("checks", Network::Host, vec![host_path("v", &file, kind)]);
+            let text = format!(
+                "MountVolume.SetUp failed for volume \"v\" : hostPath type check failed: {} is not {what}",
+                file.display()
+            );
+            assert_eq!(
+                world.runtime.start_pod(config).await,
+                Err(StartPodError::Volume(text))
+            );
+        }
+        assert!(
+            !world.path("data/run/checks").exists(),
+            "a pod that could not be made leaves nothing"
+        );
+        let (dir, made) = (world.path("a/b"), world.path("made"));
+        let volumes = vec![
+            host_path("dir", &dir, HostPathType::DirectoryOrCreate),
+            host_path("made", &made, HostPathType::FileOrCreate),
+            host_path("file", &file, HostPathType::File),
+            host_path("later", world.path("later"), HostPathType::Unset),
+        ];
+        let uid = world.pod("checks", volumes).await;
+        assert!(dir.is_dir() && made.is_file());
+        let mut config = sh("c", "exec sleep 1000");
+        config.mounts = vec![
+            mount("dir", "/etc/added/deep", false),
+            mount("made", "/etc/added/deep/file", false),
+            mount("file", "/nowhere/on/host", true),
+            mount("later", "/usr/lib/later", false),
+        ];
+        world.runtime.start_container(&uid, config).await.unwrap();
+        assert!(world.path("later").is_dir());
+        let script = "echo x > /etc/added/deep/new; echo y > /etc/added/deep/file; echo z > /usr/lib/later/new; \
+            cat /nowhere/on/host; echo no > /nowhere/on/host";
+        let output = world.exec(&uid, "c", script).await;
+        assert_eq!(
+            (output.exit_code, &output.stdout[..]),
+            (2, &b"content"[..]),
+            "{output:?}"
+        );
+        assert_eq!(fs::read_to_string(dir.join("new")).unwrap(), "x\n");
+        assert_eq!(fs::read_to_string(made).unwrap(), "y\n");
+        assert_eq!(fs::read_to_string(world.path("later/new")).unwrap(), "z\n");
+        assert_eq!(fs::read_to_string(file).unwrap(), "content");
+    });
+}
+
+#[test]
+fn empty_dirs_are_shared_outlive_containers_and_end_with_the_pod() {
+    run(async {
+        let mut world = World::native();
+        let uid = world
+            .pod(
+                "empty",
+                vec![
+                    empty_dir("disk", false, None),
+                    empty_dir("ram", true, Some(65536)),
+                ],
+            )
+            .await;
+        let with = |mut config: probelet_runtime::ContainerConfig, read_only| {
+            config.mounts = vec![
+                mount("disk", "/disk", read_only),
+                mount("ram", "/ram", read_only),
+            ];
+            config
+        };
+        let script = "stat -c %a /disk /ram; echo one > /disk/f; echo two > /ram/f; mkdir -m 0 /disk/locked; \
+            head -c 100000 /dev/zero > /ram/big";
+        world
+            .runtime
+            .start_container(&uid, with(sh("a", script), false))
+            .await
+            .unwrap();
+        assert_eq!(
+            world.exit("a").await.code,
+            1,
+            "the memory volume has a limit"
+        );
+        world
+            .runtime
+            .start_container(&uid, with(sh("b", "exec sleep 1000"), true))
+            .await
+            .unwrap();
+        assert_eq!(
+            world
+                .output(&uid, "b", "cat /disk/f /ram/f; stat -f -c %T /ram")
+                .await,
+            "one\ntwo\ntmpfs"
+        );
+        assert_ne!(world.exec(&uid, "b", "echo > /disk/g").await.exit_code, 0);
+        assert_ne!(world.exec(&uid, "b", "echo > /ram/g").await.exit_code, 0);
+        world.runtime.remove_pod(&uid).await.unwrap();
+        assert!(!world.path("data/run/empty").exists());
+    });
+}
+
+#[test]
+fn the_host_is_read_only_and_what_is_private_is_not() {
+    run(async {
+        let world = World::native();
+        let uid = world.pod("ro", Vec::new()).await;
+        world.sh(&uid, "c", "exec sleep 1000").await;
+        for path in [
+            "/new",
+            "/etc/new",
+            "/usr/new",
+            "/var/lib/new",
+            "/sys/new",
+            "/home/new",
+        ] {
+            assert_ne!(
+                world
+                    .exec(&uid, "c", &format!("echo > {path}"))
+                    .await
+                    .exit_code,
+                0,
+                "{path}"
+            );
+        }
+        let script = "for d in /tmp /run /var/tmp /dev/shm; do echo > $d/new && ls $d | wc -l; done; \
+            echo > /dev/null; test -c /dev/urandom && test -e /dev/pts/ptmx && echo devices; \
+            ls -d /proc/[0-9]* | wc -l";
+        let lines = world.output(&uid, "c", script).await;
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines[..5], ["1", "1", "1", "1", "devices"]);
+        assert!(
+            lines[5].parse::<u32>().unwrap() < 10,
+            "only its own processes: {lines:?}"
+        );
+        let data = world.path("data").display().to_string();
+        let mounts = world
+            .output(&uid, "c", "cut -d' ' -f5 /proc/self/mountinfo")
+            .await;
+        let seen = |line: &&str| line.starts_with(&data) && **line != data;
+        assert_eq!(mounts.lines().find(seen), None, "{mounts}");
+        assert_ne!(
+            world
+                .exec(&uid, "c", &format!("test -e {data}/run"))
+                .await
+                .exit_code,
+            0
+        );
+    });
+}
