@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use probelet_model::id::{Kind, ObjectKey};
 use probelet_store::Store;
@@ -24,6 +25,13 @@ use crate::{objects, snapshot};
 const LONGEST_REQUEST: u64 = 64 * 1024;
 /// Clients at one time; more wait.
 const CLIENTS: usize = 64;
+/// How long an agent may take to start or to end before it is said not to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long until one that is not there yet, or not gone yet, is asked again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// The lines of an answer.
+type Lines = tokio::io::Lines<BufReader<UnixStream>>;
 
 /// What an agent can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +67,9 @@ pub enum AskError {
         /// The directory.
         data_dir: DataDir,
     },
-    /// The agent went away before it had answered.
-    #[error("the agent in {} ended without an answer", data_dir.path().display())]
-    Ended {
+    /// Somebody works there and does not answer.
+    #[error("the agent in {} does not answer", data_dir.path().display())]
+    Silent {
         /// The directory.
         data_dir: DataDir,
     },
@@ -130,7 +138,7 @@ impl Door {
                 }
                 Err(error) => {
                     tracing::warn!("control socket: {error}");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -224,7 +232,7 @@ async fn send(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> i
 }
 
 /// Asks the agent of a data directory, and hands each line of its answer to `take` until that says stop
-/// or there are no more.
+/// or there are no more. One that is just starting or ending is waited for.
 ///
 /// # Errors
 /// [`AskError`].
@@ -237,28 +245,24 @@ pub async fn ask(
         data_dir: data_dir.clone(),
         source,
     };
-    let no_agent = || AskError::NoAgent {
-        data_dir: data_dir.clone(),
-    };
-    let path = data_dir.socket();
-    let short = ShortPath::of(&path).map_err(|_| no_agent())?;
-    let mut stream = match UnixStream::connect(short.path()).await {
-        Ok(stream) => stream,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            return Err(no_agent());
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    let (first, mut lines) = loop {
+        match asked(data_dir, request).await {
+            Ok(answer) => break answer,
+            Err(error) if !is_absence(&error) => return Err(io(error)),
+            Err(_) if !data_dir.is_locked() => {
+                let data_dir = data_dir.clone();
+                return Err(AskError::NoAgent { data_dir });
+            }
+            Err(_) if tokio::time::Instant::now() > give_up => {
+                let data_dir = data_dir.clone();
+                return Err(AskError::Silent { data_dir });
+            }
+            Err(_) => tokio::time::sleep(AGAIN).await,
         }
-        Err(error) => return Err(io(error)),
     };
-    send(&mut stream, request).await.map_err(io)?;
-    let mut lines = BufReader::new(stream).lines();
-    let mut any = false;
-    while let Some(line) = lines.next_line().await.map_err(io)? {
-        any = true;
+    let mut next = Some(first);
+    while let Some(line) = next {
         let value: Value = serde_json::from_str(&line).map_err(|error| io(error.into()))?;
         if let Some(error) = value.get("error").and_then(Value::as_str) {
             return Err(AskError::Refused(error.to_owned()));
@@ -266,12 +270,28 @@ pub async fn ask(
         if !take(value) {
             return Ok(());
         }
+        next = lines.next_line().await.map_err(io)?;
     }
-    if any {
-        Ok(())
-    } else {
-        Err(AskError::Ended {
-            data_dir: data_dir.clone(),
-        })
-    }
+    Ok(())
+}
+
+/// The first line of the answer, and the rest. An agent that ends without one is as good as none.
+async fn asked(data_dir: &DataDir, request: &Request) -> io::Result<(String, Lines)> {
+    let short = ShortPath::of(&data_dir.socket())?;
+    let mut stream = UnixStream::connect(short.path()).await?;
+    send(&mut stream, request).await?;
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next_line().await?;
+    Ok((first.ok_or(io::ErrorKind::ConnectionReset)?, lines))
+}
+
+/// Whether nobody was there to answer, or not to the end.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+    )
 }

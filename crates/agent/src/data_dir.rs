@@ -18,6 +18,15 @@ use std::path::{Path, PathBuf};
 use probelet_model::id::PodUid;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::time::Timespec;
+
+/// Whoever looks whether the lock is held ([`DataDir::is_locked`]) holds it for less than this, so that
+/// one who wants it asks a few times before taking it for somebody's.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
+};
+const LOOKS: u32 = 5;
 
 /// A data directory that may or may not be somebody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +126,15 @@ impl DataDir {
             .mode(0o600)
             .open(&path)
             .map_err(io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..LOOKS {
+            if taken != Err(Errno::WOULDBLOCK) {
+                break;
+            }
+            let _cut_short = rustix::thread::nanosleep(&LOOK);
+            taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match taken {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();

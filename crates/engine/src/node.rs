@@ -15,6 +15,7 @@ use crate::effect::{Commit, Effect};
 use crate::input::{AttemptId, Input, OperationId, Origin};
 use crate::pod::{Ending, PodMachine};
 use crate::random::Random;
+use crate::report::{Report, What};
 use crate::services::{Services, Shown};
 
 /// What does not change while the engine lives.
@@ -220,9 +221,10 @@ impl Engine {
                 });
             }
             Input::Wake => {
-                while let Some((at, pod)) = self.deadlines.first().cloned()
-                    && at <= now.mono
-                {
+                let listed = self.deadlines.iter().take_while(|(at, _)| *at <= now.mono);
+                // Each pod once, so that no mistake of a pod's can keep the node from everything else.
+                let due: Vec<PodUid> = listed.map(|(_, pod)| pod.clone()).collect();
+                for pod in due {
                     self.turn(now, &pod, PodMachine::wake);
                 }
             }
@@ -325,10 +327,17 @@ impl Engine {
                 );
             }
         }
-        // What was seen is told before what it came to.
-        let (told, rest): (Vec<_>, Vec<_>) = out
-            .into_iter()
-            .partition(|effect| matches!(effect, Effect::Report(_)));
+        // What an attempt saw is told before what it came to.
+        let seen = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Report(Report {
+                    what: What::Attempt { .. } | What::Error { .. },
+                    ..
+                })
+            )
+        };
+        let (told, rest): (Vec<_>, Vec<_>) = out.into_iter().partition(seen);
         self.effects.extend(told);
         self.commit(commit);
         self.effects.extend(rest);

@@ -119,9 +119,14 @@ fn containers_go_on_after(signal: Signal) {
         let file = rig.manifest("web.json", &[&pod, &service(name, &json!(8080))]);
         let mut up = rig.up(&[&file]);
         up.ready(name, true);
-        let agent = up.pid();
+        let agent = up.pid().as_raw_nonzero().get();
+        let earlier = rig.processes();
+        for _ in 0..2 {
+            up.next(name, "attempt");
+        }
+        // What a probe has started is not there for long enough to be seen twice.
         let mut before = rig.processes();
-        before.retain(|process| process.pid != agent.as_raw_nonzero().get());
+        before.retain(|process| process.pid != agent && earlier.contains(process));
         let told = rig.status();
         up.signal(signal);
         assert_eq!(up.ended().success(), signal != Signal::KILL);

@@ -75,9 +75,8 @@ fn a_probe_of_a_port_that_has_no_such_name_is_an_error_and_counts_for_nothing() 
         ));
         assert!(!status.is_ready("pod"));
         assert_eq!(status.container("pod")["restartCount"], 0);
-        let attempted =
-            |line: &String| serde_json::from_str::<Value>(line).unwrap()["type"] == "attempt";
-        assert!(!up.seen().iter().any(attempted));
+        let attempted = |happening: &Value| happening["type"] == "attempt";
+        assert!(!up.happenings().iter().any(attempted));
     });
 }
 

@@ -4,6 +4,8 @@
 //! had. Start reading at [`rig`], then `readiness`.
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod down;
 #[cfg(test)]
 mod endings;

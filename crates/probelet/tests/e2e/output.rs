@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
-use std::sync::mpsc::channel;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, channel};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 
-use crate::rig::{PodValue, Rig, User, each, file_probe, service, shell, until};
+use crate::rig::{PATIENCE, PodValue, Rig, each, file_probe, service, shell, try_until, until};
 
 /// A pod whose probe writes on the terminal of whoever lets it: bell, title, colour, clear.
 fn rude(rig: &Rig) -> Value {
@@ -85,8 +86,46 @@ fn on_a_terminal_it_is_a_live_view_that_leaves_the_terminal_whole() {
             .with("readinessProbe", file_probe("/switch/ready"))
             .with_switch(&dir);
         let file = rig.manifest("pods.json", &[&rude(rig), &good]);
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let mut terminal = Terminal::open();
+        let modes = terminal.modes();
+        let mut command = rig.command("up", &["-f", file.to_str().unwrap()]);
+        let mut child = command
+            .stdin(terminal.end())
+            .stdout(terminal.end())
+            .stderr(terminal.end())
+            .spawn()
+            .unwrap();
+        terminal.shows("the table", |text| {
+            text.contains("NAME   READY   STATUS    RESTARTS   AGE")
+                && text.contains("good   1/1     Running   0 ")
+        });
+        terminal.shows("both probes", |text| {
+            text.contains("pod/rude main Readiness: \u{1b}[31mfailed 3/3\u{1b}[0m, verdict Failure")
+                && text
+                    .contains("pod/good main Readiness: \u{1b}[32mok 1/1\u{1b}[0m, verdict Success")
+        });
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let status = until("the end", || child.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+        terminal.shows("the last words", |text| text.contains("pod/good deleted"));
+        assert_eq!(terminal.modes(), modes);
+        leaves_nothing_behind(&terminal.text());
+    });
+}
+
+/// A terminal of 100 columns and 30 rows, seen from the side of the person.
+struct Terminal {
+    master: OwnedFd,
+    /// Kept open, so that the terminal outlives the program.
+    own_end: File,
+    pieces: Receiver<Vec<u8>>,
+    shown: Vec<u8>,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let size = Winsize {
@@ -96,25 +135,9 @@ fn on_a_terminal_it_is_a_live_view_that_leaves_the_terminal_whole() {
             ws_ypixel: 0,
         };
         tcsetwinsize(&master, size).unwrap();
-        let terminal = || {
-            let path = ptsname(&master, Vec::new()).unwrap();
-            File::options()
-                .read(true)
-                .write(true)
-                .open(path.to_str().unwrap())
-                .unwrap()
-        };
-        let modes = rustix::termios::tcgetattr(terminal()).unwrap();
-        let mut child = rig
-            .command("up", &["-f", file.to_str().unwrap()])
-            .stdin(terminal())
-            .stdout(terminal())
-            .stderr(Stdio::from(terminal()))
-            .spawn()
-            .unwrap();
-        let held = terminal();
         let (sender, pieces) = channel();
-        let mut reader = File::from(master);
+        let mut reader = File::from(master.try_clone().unwrap());
+        // Ends with the terminal.
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(length @ 1..) = reader.read(&mut piece) {
@@ -123,36 +146,39 @@ fn on_a_terminal_it_is_a_live_view_that_leaves_the_terminal_whole() {
                 }
             }
         });
-        let mut shown = Vec::new();
-        until("the table and both probes", || {
-            shown.extend(pieces.try_iter().flatten());
-            let text = String::from_utf8_lossy(&shown);
-            let has = |part: &str| text.contains(part);
-            (has("NAME")
-                && has("RESTARTS")
-                && has("pod/rude main Readiness: ")
-                && has("1/1      Running".trim())
-                && has("failed\u{20}3/3"))
-            .then_some(())
-        });
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-        let status = until("the end", || child.try_wait().unwrap());
-        assert!(status.success(), "{status}");
-        until("the last words", || {
-            shown.extend(pieces.try_iter().flatten());
-            String::from_utf8_lossy(&shown)
-                .contains("pod/good deleted")
-                .then_some(())
-        });
-        let after = rustix::termios::tcgetattr(&held).unwrap();
-        assert_eq!(
-            format!("{after:?}"),
-            format!("{modes:?}"),
-            "the terminal's modes"
-        );
-        leaves_nothing_behind(&String::from_utf8_lossy(&shown));
-        assert!(matches!(rig.user, User::Own | User::Nobody));
-    });
+        Self {
+            own_end: open_end(&master),
+            master,
+            pieces,
+            shown: Vec::new(),
+        }
+    }
+
+    /// The program's side.
+    fn end(&self) -> File {
+        open_end(&self.master)
+    }
+
+    fn modes(&self) -> String {
+        format!("{:?}", tcgetattr(&self.own_end).unwrap())
+    }
+
+    fn text(&mut self) -> String {
+        self.shown.extend(self.pieces.try_iter().flatten());
+        String::from_utf8_lossy(&self.shown).into_owned()
+    }
+
+    fn shows(&mut self, what: &str, is: impl Fn(&str) -> bool) {
+        if try_until(PATIENCE, || is(&self.text()).then_some(())).is_none() {
+            panic!("waited for {what} in {:?}", self.text());
+        }
+    }
+}
+
+fn open_end(master: &OwnedFd) -> File {
+    let path = ptsname(master, Vec::new()).unwrap();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    File::from(rustix::fs::open(path, flags, Mode::empty()).unwrap())
 }
 
 /// Only colours, "up" and "erase below" are written, and the last colour is none.

@@ -11,7 +11,7 @@ fn liveness_and_readiness_wait_for_a_slow_start() {
     each(|rig| {
         let name = &rig.unique("slow");
         let slow = format!("sleep 3; {SERVER}");
-        let http = |failures: u32| json!({ "httpGet": { "port": "http" }, "periodSeconds": 1, "failureThreshold": failures });
+        let http = |failures: u32| json!({ "httpGet": { "port": "http" }, "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": failures });
         let pod = rig
             .pod(name, &json!(["perl", "-we", slow, "8080"]))
             .with("ports", json!([{ "name": "http", "containerPort": 8080 }]))
@@ -22,18 +22,11 @@ fn liveness_and_readiness_wait_for_a_slow_start() {
         let running = up.running(name);
         assert_eq!(running["container"]["started"], false, "{running}");
         up.ready(name, true);
-        let seen = up
-            .seen()
-            .iter()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let seen: Vec<Value> = seen.collect();
-        for probe in ["Liveness", "Readiness"] {
+        let seen = up.happenings();
+        for probe in ["liveness", "readiness"] {
             assert!(
                 seen.iter().any(|happening| {
-                    happening["probe"]
-                        .as_str()
-                        .is_some_and(|kind| kind.eq_ignore_ascii_case(probe))
-                        && happening["reason"] == "WaitsForStartup"
+                    happening["probe"] == probe && happening["reason"] == "WaitsForStartup"
                 }),
                 "{probe}"
             );

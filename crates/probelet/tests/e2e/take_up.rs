@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{PodValue, Rig, each, server, service, shell};
+use crate::rig::{PodValue, Process, Rig, each, server, service, shell};
 
 /// Applies a pod and waits until it is ready; ends the agent alone, and returns the container's status.
 fn applied(rig: &Rig, objects: &[&Value], pod: &str) -> Value {
@@ -37,8 +37,6 @@ fn the_same_file_changes_nothing() {
         assert!(processes.iter().all(Process::exists), "{processes:?}");
     });
 }
-
-use crate::rig::Process;
 
 #[test]
 fn a_changed_label_moves_endpoints_and_restarts_nothing() {

@@ -44,7 +44,11 @@ const SLEEP: &str = "command: [sleep, '1000']";
 
 #[test]
 fn yaml_that_does_not_parse() {
-    whole("apiVersion: v1\nkind: Pod\nmetadata: {name: [\n", "3:18", "unclosed bracket");
+    whole(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: [\n",
+        "3:18",
+        "unclosed bracket",
+    );
 }
 
 #[test]
@@ -128,7 +132,11 @@ fn a_field_that_is_not_carried_out() {
 fn names_that_are_there_twice() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: pod}\nspec:\n  runtimeClassName: host\n  \
                containers:\n  - {name: main, image: none, command: [sleep, '1']}\n";
-    whole(&format!("{pod}---\n{pod}"), "11:18", "Pod default/pod is already at ");
+    whole(
+        &format!("{pod}---\n{pod}"),
+        "11:18",
+        "Pod default/pod is already at ",
+    );
     let twice = pod.replace(
         "'1']}\n",
         "'1']}\n  - {name: main, image: none, command: [sleep, '1']}\n",

@@ -99,5 +99,10 @@ impl PodValue for Value {
 
 /// A readiness probe, once a second, that succeeds while a file is there.
 pub(crate) fn file_probe(file: &str) -> Value {
-    json!({ "exec": { "command": ["cat", file] }, "periodSeconds": 1, "failureThreshold": 2 })
+    json!({
+        "exec": { "command": ["cat", file] },
+        "periodSeconds": 1,
+        "timeoutSeconds": 10,
+        "failureThreshold": 2,
+    })
 }

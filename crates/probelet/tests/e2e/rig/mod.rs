@@ -239,7 +239,9 @@ impl Rig {
     pub(crate) fn status_when(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
         let mut newest = None;
         let found = try_until(PATIENCE, || {
-            let status = self.status();
+            let said = self.run("status", &["-o", "json"]);
+            // Until the agent has made its data directory there is nothing to tell of.
+            let status = Status(serde_json::from_str(&said.out).ok()?);
             if is(&status) {
                 return Some(status);
             }

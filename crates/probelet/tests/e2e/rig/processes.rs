@@ -1,13 +1,15 @@
 //! What of a data directory is to be found among the processes and mounts of this host.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A process, told from one that gets its number later.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A process, told from one that gets its number later. Two are the same by number and start alone: state
+/// and parent change.
+#[derive(Clone, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
     /// In clock ticks since boot.
@@ -19,10 +21,31 @@ pub(crate) struct Process {
     pub(crate) words: Vec<String>,
 }
 
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Process {}
+
+impl PartialOrd for Process {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Process {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.pid, self.start).cmp(&(other.pid, other.start))
+    }
+}
+
 impl Process {
     fn read(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (name, rest) = stat.rsplit_once(')')?;
+        let (number_and_name, rest) = stat.rsplit_once(')')?;
+        let (_, name) = number_and_name.split_once('(')?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let arguments = String::from_utf8_lossy(&arguments);
@@ -34,7 +57,10 @@ impl Process {
             words: if arguments.is_empty() {
                 vec![name.to_owned()]
             } else {
-                arguments.split_terminator('\0').map(str::to_owned).collect()
+                arguments
+                    .split_terminator('\0')
+                    .map(str::to_owned)
+                    .collect()
             },
         })
     }

@@ -73,9 +73,6 @@ impl Up {
 
     /// The next happening (`-o json`) that `is` one.
     pub(crate) fn happening(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let parse = |line: &str| -> Value {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in line {line:?}"))
-        };
         parse(&self.line(what, |line| is(&parse(line))))
     }
 
@@ -102,6 +99,11 @@ impl Up {
                 && condition["type"] == "Ready"
                 && condition["status"] == status
         })
+    }
+
+    /// The same as happenings (`-o json`).
+    pub(crate) fn happenings(&mut self) -> Vec<Value> {
+        self.seen().iter().map(|line| parse(line)).collect()
     }
 
     /// What was read so far, and what has come since.
@@ -155,4 +157,8 @@ impl Drop for Up {
             assert!(status.success(), "{status}: {}", self.errors());
         }
     }
+}
+
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in line {line:?}"))
 }
