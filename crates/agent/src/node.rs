@@ -5,12 +5,14 @@
 //! nothing else, so a turn takes microseconds. Its queues: answers (1,024; a task whose answer finds it
 //! full waits), commands (16), happenings (4,096; a reader that falls behind is told how much it missed).
 
+mod take_up;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use probelet_engine::effect::{Commit, Effect};
-use probelet_engine::input::{Exit, Input, Origin, Standing, StandingContainer};
+use probelet_engine::input::{Exit, Input, Origin};
 use probelet_engine::memory::PodMemory;
 use probelet_engine::report::{Report, What as Told};
 use probelet_engine::{BackOffLimits, Config, Engine};
@@ -18,11 +20,8 @@ use probelet_model::id::{Kind, ObjectKey, PodUid};
 use probelet_model::pod::Pod;
 use probelet_model::probe::Code;
 use probelet_model::service::Service;
-use probelet_model::status::PodStatus;
 use probelet_model::time::Wall;
-use probelet_runtime::{
-    ContainerRecord, Event as RuntimeEvent, Events, Network, PodRecord, Runtime, RuntimeError,
-};
+use probelet_runtime::{Event as RuntimeEvent, Events, Runtime, RuntimeError};
 use probelet_store::{Change, ChangeKind, Durability, Gone, MemoryFile, Object, Store, Watch};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -36,7 +35,7 @@ use crate::objects;
 use crate::operation::{ContainerRun, Operations};
 use crate::pod_ip::{Cidr, PodAddresses};
 use crate::recorder::Recorder;
-use crate::traffic::{PodConnections, Traffic, stored_endpoints};
+use crate::traffic::{PodConnections, Traffic};
 
 /// How many answers may wait.
 const ANSWERS: usize = 1024;
@@ -178,61 +177,6 @@ impl<R: Runtime> Node<R> {
         self.engine.handle(clock::now(), input);
     }
 
-    /// Everything from before: services last, so that their endpoints are made once and from all pods.
-    async fn take_up(&mut self, standing: Vec<PodRecord>, stop: bool) {
-        let mut standing: BTreeMap<PodUid, PodRecord> = standing
-            .into_iter()
-            .map(|record| (record.config.uid.clone(), record))
-            .collect();
-        for record in standing.values() {
-            if let Network::Own(ip) = record.config.network {
-                self.addresses.keep(&record.config.uid, ip);
-            }
-        }
-        for object in self.store.list(Kind::Pod).0 {
-            let Some(pod) = decoded(&object, Pod::from_value) else {
-                continue;
-            };
-            let status: PodStatus =
-                serde_json::from_value(object.value["status"].clone()).unwrap_or_default();
-            let record = standing.remove(&pod.uid);
-            if stop && record.is_none() && pod.deletion.is_none() {
-                continue;
-            }
-            let memory = self.open_memory(&pod.uid);
-            let remembered = memory.as_ref().and_then(|file| read_memory(file, &pod.uid));
-            let restored = status.start_time.is_some() || remembered.is_some() || record.is_some();
-            let origin = if restored || stop {
-                let standing = record.map(|record| self.standing(record));
-                Origin::Restored {
-                    status: Box::new(status),
-                    memory: remembered,
-                    standing,
-                    stop,
-                }
-            } else {
-                Origin::New
-            };
-            self.admit(object, memory, pod, origin);
-        }
-        for orphan in standing.into_keys() {
-            tracing::warn!(pod = %orphan, "removing the sandbox of a pod that nobody knows");
-            if let Err(error) = self.runtime.remove_pod(&orphan).await {
-                tracing::warn!(pod = %orphan, "cannot remove the sandbox: {error}");
-            }
-        }
-        for uid in self.data_dir.remembered() {
-            if !self.pods.contains_key(&uid) && !stop {
-                let _gone = std::fs::remove_file(self.data_dir.memory(&uid));
-            }
-        }
-        for object in self.store.list(Kind::Service).0 {
-            self.service_applied(&object.key, &object);
-            self.traffic
-                .endpoints(&object.key, stored_endpoints(&self.store, &object.key));
-        }
-    }
-
     fn admit(&mut self, object: Object, memory: Option<MemoryFile>, pod: Pod, origin: Origin) {
         let uid = pod.uid.clone();
         let known = KnownPod {
@@ -245,21 +189,6 @@ impl<R: Runtime> Node<R> {
             pod: Arc::new(pod),
             origin,
         });
-    }
-
-    fn standing(&self, record: PodRecord) -> Standing {
-        let ip = match record.config.network {
-            Network::Own(ip) => ip,
-            Network::Host => self.host_ip,
-        };
-        Standing {
-            ip,
-            containers: record
-                .containers
-                .into_iter()
-                .map(standing_container)
-                .collect(),
-        }
     }
 
     fn runtime_event(&mut self, event: RuntimeEvent) {
@@ -624,33 +553,6 @@ impl<R: Runtime> Node<R> {
     fn tell_at(&self, time: Wall, object: ObjectKey, what: What) {
         let _nobody_watches = self.happenings.send(Happening { time, object, what });
     }
-}
-
-fn standing_container(record: ContainerRecord) -> StandingContainer {
-    StandingContainer {
-        id: record.id,
-        name: record.name,
-        restart_count: record.restart_count,
-        started_at: record.started.started_at,
-        exit: record.exit.map(|exit| Exit {
-            code: exit.code,
-            signal: exit.signal,
-            finished_at: exit.finished_at,
-        }),
-    }
-}
-
-fn read_memory(file: &MemoryFile, pod: &PodUid) -> Option<PodMemory> {
-    let text = match file.load() {
-        Ok(text) => text?,
-        Err(error) => {
-            tracing::error!(%pod, "cannot read what was written down: {error}");
-            return None;
-        }
-    };
-    serde_json::from_slice(&text)
-        .inspect_err(|error| tracing::error!(%pod, "cannot read the memory: {error}"))
-        .ok()
 }
 
 /// A stored object as the engine knows it. What is stored has been validated, so an error here means that

@@ -1,0 +1,113 @@
+//! Taking up what the store and the runtime hold.
+
+use std::collections::BTreeMap;
+
+use probelet_engine::input::{Exit, Origin, Standing, StandingContainer};
+use probelet_engine::memory::PodMemory;
+use probelet_model::id::{Kind, PodUid};
+use probelet_model::pod::Pod;
+use probelet_model::status::PodStatus;
+use probelet_runtime::{ContainerRecord, Network, PodRecord, Runtime};
+use probelet_store::MemoryFile;
+
+use super::{Node, decoded};
+use crate::traffic::stored_endpoints;
+
+impl<R: Runtime> Node<R> {
+    /// Everything from before: services last, so that their endpoints are made once and from all pods.
+    pub(super) async fn take_up(&mut self, standing: Vec<PodRecord>, stop: bool) {
+        let mut standing: BTreeMap<PodUid, PodRecord> = standing
+            .into_iter()
+            .map(|record| (record.config.uid.clone(), record))
+            .collect();
+        for record in standing.values() {
+            if let Network::Own(ip) = record.config.network {
+                self.addresses.keep(&record.config.uid, ip);
+            }
+        }
+        for object in self.store.list(Kind::Pod).0 {
+            let Some(pod) = decoded(&object, Pod::from_value) else {
+                continue;
+            };
+            let status: PodStatus =
+                serde_json::from_value(object.value["status"].clone()).unwrap_or_default();
+            let record = standing.remove(&pod.uid);
+            if stop && record.is_none() && pod.deletion.is_none() {
+                continue;
+            }
+            let memory = self.open_memory(&pod.uid);
+            let remembered = memory.as_ref().and_then(|file| read_memory(file, &pod.uid));
+            let restored = status.start_time.is_some() || remembered.is_some() || record.is_some();
+            let origin = if restored || stop {
+                let standing = record.map(|record| self.standing(record));
+                Origin::Restored {
+                    status: Box::new(status),
+                    memory: remembered,
+                    standing,
+                    stop,
+                }
+            } else {
+                Origin::New
+            };
+            self.admit(object, memory, pod, origin);
+        }
+        for orphan in standing.into_keys() {
+            tracing::warn!(pod = %orphan, "removing the sandbox of a pod that nobody knows");
+            if let Err(error) = self.runtime.remove_pod(&orphan).await {
+                tracing::warn!(pod = %orphan, "cannot remove the sandbox: {error}");
+            }
+        }
+        for uid in self.data_dir.remembered() {
+            if !self.pods.contains_key(&uid) && !stop {
+                let _gone = std::fs::remove_file(self.data_dir.memory(&uid));
+            }
+        }
+        for object in self.store.list(Kind::Service).0 {
+            self.service_applied(&object.key, &object);
+            self.traffic
+                .endpoints(&object.key, stored_endpoints(&self.store, &object.key));
+        }
+    }
+
+    fn standing(&self, record: PodRecord) -> Standing {
+        let ip = match record.config.network {
+            Network::Own(ip) => ip,
+            Network::Host => self.host_ip,
+        };
+        Standing {
+            ip,
+            containers: record
+                .containers
+                .into_iter()
+                .map(standing_container)
+                .collect(),
+        }
+    }
+}
+
+fn standing_container(record: ContainerRecord) -> StandingContainer {
+    StandingContainer {
+        id: record.id,
+        name: record.name,
+        restart_count: record.restart_count,
+        started_at: record.started.started_at,
+        exit: record.exit.map(|exit| Exit {
+            code: exit.code,
+            signal: exit.signal,
+            finished_at: exit.finished_at,
+        }),
+    }
+}
+
+fn read_memory(file: &MemoryFile, pod: &PodUid) -> Option<PodMemory> {
+    let text = match file.load() {
+        Ok(text) => text?,
+        Err(error) => {
+            tracing::error!(%pod, "cannot read what was written down: {error}");
+            return None;
+        }
+    };
+    serde_json::from_slice(&text)
+        .inspect_err(|error| tracing::error!(%pod, "cannot read the memory: {error}"))
+        .ok()
+}
