@@ -23,6 +23,8 @@ use crate::{objects, snapshot};
 
 /// A request is no longer than this.
 const LONGEST_REQUEST: u64 = 64 * 1024;
+/// A client that has not said by then what it wants makes room for another.
+const SLOWEST_REQUEST: Duration = Duration::from_secs(5);
 /// Clients at one time; more wait.
 const CLIENTS: usize = 64;
 /// How long an agent may take to start or to end before it is said not to answer.
@@ -153,9 +155,8 @@ async fn answer(
 ) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(LONGEST_REQUEST))
-        .read_line(&mut line)
-        .await?;
+    let mut request = BufReader::new(read.take(LONGEST_REQUEST));
+    tokio::time::timeout(SLOWEST_REQUEST, request.read_line(&mut line)).await??;
     match serde_json::from_str(&line) {
         Ok(Request::Status) => send(&mut write, &snapshot::list(store)).await,
         Ok(Request::Down { delete }) => {

@@ -95,11 +95,11 @@ impl DataDir {
         &self.path
     }
 
-    /// Makes the directory if it is not there (0700), and takes it for this process.
+    /// Makes the directory if it is not there; nobody but its owner may enter it (0700).
     ///
     /// # Errors
     /// [`DataDirError`].
-    pub fn lock(&self) -> Result<Lock, DataDirError> {
+    pub fn create(&self) -> Result<(), DataDirError> {
         let make = |path: &Path| {
             let made = fs::DirBuilder::new()
                 .recursive(true)
@@ -111,7 +111,15 @@ impl DataDir {
             })
         };
         make(&self.path)?;
-        make(&self.path.join("memory"))?;
+        make(&self.path.join("memory"))
+    }
+
+    /// Makes the directory if it is not there (0700), and takes it for this process.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn lock(&self) -> Result<Lock, DataDirError> {
+        self.create()?;
         let path = self.path.join("lock");
         let io = |source| DataDirError::Io {
             path: path.clone(),
@@ -157,6 +165,13 @@ impl DataDir {
             .and_then(|()| file.write_all(name.as_bytes()))
             .map_err(io)?;
         Ok(Lock { _file: file })
+    }
+
+    /// The process that took the lock last.
+    #[must_use]
+    pub fn holder(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.path.join("lock")).ok()?;
+        text.split_whitespace().next_back()?.parse().ok()
     }
 
     /// Whether somebody holds the lock.

@@ -1,6 +1,7 @@
 //! `probelet up`.
 
 use std::io::{IsTerminal, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -127,12 +128,12 @@ async fn detach(
         // Found again, with the right words, by the process that would be left running.
         data_dir.lock()?;
     }
-    std::fs::create_dir_all(data_dir.path())
-        .with_context(|| data_dir.path().display().to_string())?;
+    data_dir.create()?;
     let log_path = data_dir.agent_log();
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(&log_path);
     let log = log.with_context(|| log_path.display().to_string())?;
     let log_start = log.metadata()?.len();
@@ -158,10 +159,11 @@ async fn detach(
         let mut again = tokio::time::interval(Duration::from_millis(20));
         loop {
             again.tick().await;
-            if control::ask(&data_dir, &Request::Status, |_| true)
+            let answers = control::ask(&data_dir, &Request::Status, |_| true)
                 .await
-                .is_ok()
-            {
+                .is_ok();
+            // An agent that was quicker answers too; then the one started here ends, and says why.
+            if answers && data_dir.holder() == Some(process) {
                 return;
             }
         }

@@ -128,7 +128,11 @@ impl PodMachine {
                 State::Running(run) | State::Stopping { run, .. } => {
                     container.run_ended(lost_run(&run.id, run.started_at, turn.now), restart_count);
                 }
-                State::Starting { .. } => container.state = State::Idle,
+                State::Starting { .. } => {
+                    // This start was granted: it is asked for again, past policy and back-off.
+                    container.state = State::Idle;
+                    container.start_over = Some(None);
+                }
                 State::Idle => {}
             }
         }

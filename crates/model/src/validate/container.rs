@@ -214,6 +214,12 @@ fn volume_mounts(
                 errors.required(path, "");
             } else if text.contains(':') {
                 errors.invalid(path, text, "must not contain ':'");
+            } else if !below_root(text) {
+                errors.invalid(
+                    path,
+                    text,
+                    "must name a place below '/', without '..' and outside /proc",
+                );
             } else if !seen.insert(text) {
                 errors.invalid(path, text, "must be unique");
             }
@@ -264,4 +270,16 @@ fn working_dir(wire: &api::Container, path: FieldPath, errors: &mut Errors) -> O
         errors.invalid(path, dir, "must be an absolute path");
     }
     Some(dir.to_owned())
+}
+
+/// Whether a `mountPath` is one that a volume can be mounted at.
+///
+/// Differs: upstream leaves this to the runtime, and the container fails to start.
+fn below_root(path: &str) -> bool {
+    let mut parts = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .peekable();
+    let root_or_proc = parts.peek().is_none_or(|first| *first == "proc");
+    !root_or_proc && parts.all(|part| part != "..")
 }

@@ -176,3 +176,22 @@ fn two_failures_a_crash_and_the_third_kills() {
         assert_eq!(up.running("pod")["container"]["restartCount"], 1);
     });
 }
+
+#[test]
+fn when_agent_and_shims_are_killed_the_next_agent_starts_everything_at_once() {
+    each(|rig| {
+        let mut up = rig.up(&[&rig.manifest("pod.json", &[&failing(rig, 100_000)])]);
+        up.ready("pod", true);
+        assert!(!up.end_with(Signal::KILL).success());
+        for process in rig.processes() {
+            process.kill();
+        }
+        let mut up = rig.up(&[]);
+        assert_eq!(up.running("pod")["container"]["restartCount"], 1);
+        up.ready("pod", true);
+        assert!(
+            rig.status().events("pod", "BackOff").is_empty(),
+            "the first restart waits for nothing"
+        );
+    });
+}

@@ -248,6 +248,30 @@ fn mounts_are_validated() {
             vec![format!("{mount}[0].mountPath: Required value")],
         ),
         (
+            "[{name: v, mountPath: //.}]",
+            vec![format!(
+                "{mount}[0].mountPath: Invalid value: \"//.\": must name a place below '/', without '..' and outside /proc"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /proc/sys}]",
+            vec![format!(
+                "{mount}[0].mountPath: Invalid value: \"/proc/sys\": must name a place below '/', without '..' and outside /proc"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /a/../../b}]",
+            vec![format!(
+                "{mount}[0].mountPath: Invalid value: \"/a/../../b\": must name a place below '/', without '..' and outside /proc"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /}]",
+            vec![format!(
+                "{mount}[0].mountPath: Invalid value: \"/\": must name a place below '/', without '..' and outside /proc"
+            )],
+        ),
+        (
             "[{name: v, mountPath: 'a:b'}]",
             vec![format!(
                 "{mount}[0].mountPath: Invalid value: \"a:b\": must not contain ':'"
