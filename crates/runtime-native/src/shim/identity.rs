@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use probelet_model::pod::User;
 use rustix::fs::fchown;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
-    LinkNameSpaceType, UnshareFlags, move_into_link_name_space, set_thread_gid, set_thread_groups,
-    set_thread_uid,
+    CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
+    remove_capability_from_bounding_set, set_thread_gid, set_thread_groups, set_thread_uid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,7 @@ impl Identity {
         }
         sys::unshare(UnshareFlags::NEWUSER)?;
         map_one_id(self.uid, 0, self.gid, 0)?;
+        bound_capabilities()?;
         Ok(Some(fs::File::open("/proc/self/ns/user")?.into()))
     }
 
@@ -105,7 +106,8 @@ impl Identity {
     ) -> Result<()> {
         match namespace {
             Some(namespace) => {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))?;
+                bound_capabilities()
             }
             None => self.set_ids(privilege),
         }
@@ -113,6 +115,7 @@ impl Identity {
 
     /// In a user namespace with a single id there is nothing to set, and setgroups is denied.
     fn set_ids(&self, privilege: Privilege) -> Result<()> {
+        bound_capabilities()?;
         if privilege == Privilege::Root {
             // So that /dev/stdout and /dev/stderr can be opened by name, which for a pipe asks its owner.
             let owner = Some(Uid::from_raw(self.uid));
@@ -126,6 +129,33 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Leaves a container's root the capabilities that containerd and Docker leave it, from its execve on; above
+/// all not SYS_ADMIN, with which it could make the host's directories writable again. MKNOD is not among
+/// them, as no device cgroup stands behind it. A new user namespace begins with all of them anew.
+fn bound_capabilities() -> Result<()> {
+    const KEPT: CapabilitySet = CapabilitySet::CHOWN
+        .union(CapabilitySet::DAC_OVERRIDE)
+        .union(CapabilitySet::FOWNER)
+        .union(CapabilitySet::FSETID)
+        .union(CapabilitySet::KILL)
+        .union(CapabilitySet::SETGID)
+        .union(CapabilitySet::SETUID)
+        .union(CapabilitySet::SETPCAP)
+        .union(CapabilitySet::NET_BIND_SERVICE)
+        .union(CapabilitySet::NET_RAW)
+        .union(CapabilitySet::SYS_CHROOT)
+        .union(CapabilitySet::AUDIT_WRITE)
+        .union(CapabilitySet::SETFCAP);
+    for capability in CapabilitySet::all().difference(KEPT).iter() {
+        match remove_capability_from_bounding_set(capability) {
+            // One that this kernel does not know cannot be had either.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// In the user namespace just entered, makes the outer ids appear as the inner ones, and no other.

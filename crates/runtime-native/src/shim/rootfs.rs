@@ -15,7 +15,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
-    mount_change, move_mount, open_tree, unmount,
+    mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use rustix::process::{chdir, pivot_root};
 
@@ -171,6 +171,7 @@ fn make_private(root: &Path) -> Done {
             "proc" => {
                 mount("proc", &place, "proc", ordinary | MountFlags::NOEXEC, None)
                     .during(|| "mount /proc".into())?;
+                protect_proc(&place)?;
             }
             "dev" => tmpfs(&place, options, MountFlags::NOSUID)?,
             _ => tmpfs(&place, options, ordinary)?,
@@ -182,6 +183,25 @@ fn make_private(root: &Path) -> Done {
         tmpfs(&var_tmp, c"mode=1777", ordinary)?;
     }
     make_dev(&root.join("dev"))
+}
+
+/// Makes the parts of /proc read-only that are the whole host's, as containerd and Docker do: writing to
+/// some of them asks for no capability but for user 0.
+fn protect_proc(proc: &Path) -> Done {
+    let read_only = MountFlags::BIND
+        | MountFlags::RDONLY
+        | MountFlags::NOSUID
+        | MountFlags::NODEV
+        | MountFlags::NOEXEC;
+    for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"] {
+        let place = proc.join(name);
+        if place.exists() {
+            let step = || format!("make /proc/{name} read-only");
+            mount_bind(&place, &place).during(step)?;
+            mount_remount(&place, read_only, "").during(step)?;
+        }
+    }
+    Ok(())
 }
 
 fn make_dev(dev: &Path) -> Done {

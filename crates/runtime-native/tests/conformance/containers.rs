@@ -197,7 +197,7 @@ fn environment_directory_and_user() {
                 .output(
                     &pod,
                     "d",
-                    "id -un; hostname; pwd; echo $PATH; readlink /proc/1/root"
+                    "id -un; hostname; pwd; echo $PATH; readlink /proc/self/root"
                 )
                 .await,
             root

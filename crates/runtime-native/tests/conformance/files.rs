@@ -117,6 +117,33 @@ fn empty_dirs_are_shared_outlive_containers_and_end_with_the_pod() {
 }
 
 #[test]
+fn root_in_a_container_cannot_make_the_host_writable() {
+    run(async {
+        let world = World::native();
+        let uid = world.pod("root", Vec::new()).await;
+        // Both the main program and a command beside it; Docker's set is a80425fb, and MKNOD is left out of it.
+        let bounded = "grep -qx 'CapBnd:.00000000a00425fb' /proc/self/status";
+        world
+            .sh(&uid, "c", &format!("{bounded} && exec sleep 1000"))
+            .await;
+        for (script, expected) in [
+            (bounded, 0),
+            (
+                "mount -o remount,rw,bind /usr 2>/dev/null; echo > /usr/new",
+                2,
+            ),
+            (
+                "unshare -Urm sh -c 'mount -o remount,rw,bind /usr; echo > /usr/new' 2>/dev/null",
+                2,
+            ),
+        ] {
+            let output = world.exec(&uid, "c", script).await;
+            assert_eq!(output.exit_code, expected, "{script}: {output:?}");
+        }
+    });
+}
+
+#[test]
 fn the_host_is_read_only_and_what_is_private_is_not() {
     run(async {
         let world = World::native();
