@@ -9,12 +9,18 @@ use probelet_model::time::Wall;
 use probelet_store::{Durability, Store, Transaction, WriteError};
 use serde_json::{Value, json};
 
-use crate::happening::What;
+use crate::happening::{ContainerSort, What};
 use crate::objects;
 
+/// The annotation of Endpoints that says when what they follow from changed.
+///
 /// Upstream: pkg/apis/core/types.go, EndpointsLastChangeTriggerTime.
+/// Shown by: endpoints_have_the_labels_of_their_service_and_the_time_of_the_change.
 const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// The label of the Endpoints of a headless Service.
+///
 /// Upstream: pkg/apis/core/types.go, IsHeadlessService.
+/// Shown by: endpoints_have_the_labels_of_their_service_and_the_time_of_the_change.
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Makes a commit visible, all of it at one time, and returns what has changed, for people.
@@ -51,16 +57,20 @@ fn write_status(
     status: &Arc<PodStatus>,
     told: &mut Vec<(ObjectKey, What)>,
 ) -> Result<(), WriteError> {
-    let Some(there) = transaction.get(key) else {
+    let Some(there) = transaction.get(key).map(|there| Arc::clone(&there.value)) else {
         return Ok(());
     };
-    let mut value = (*there.value).clone();
+    let mut value = (*there).clone();
     let before: PodStatus = serde_json::from_value(value["status"].take()).unwrap_or_default();
-    value["status"] =
-        serde_json::to_value(&**status).map_err(|_| WriteError::Malformed(key.clone()))?;
+    // What others have written since the engine last looked stays.
+    let now = PodStatus {
+        foreign_conditions: before.foreign_conditions.clone(),
+        ..PodStatus::clone(status)
+    };
+    value["status"] = serde_json::to_value(now).map_err(|_| WriteError::Malformed(key.clone()))?;
     transaction.update(key.clone(), None, value)?;
     told.extend(
-        differences(&before, status)
+        differences(&there["spec"], &before, status)
             .into_iter()
             .map(|what| (key.clone(), what)),
     );
@@ -68,9 +78,17 @@ fn write_status(
 }
 
 /// What a reader of the status would want to be told.
-fn differences(before: &PodStatus, now: &PodStatus) -> Vec<What> {
+fn differences(spec: &Value, before: &PodStatus, now: &PodStatus) -> Vec<What> {
     let mut told = Vec::new();
-    for container in &now.container_statuses {
+    let init = now
+        .init_container_statuses
+        .iter()
+        .map(|container| (container, init_sort(spec, &container.name)));
+    let regular = now
+        .container_statuses
+        .iter()
+        .map(|container| (container, ContainerSort::Regular));
+    for (container, sort) in init.chain(regular) {
         let same = before.container(&container.name).is_some_and(|before| {
             before.state == container.state
                 && before.ready == container.ready
@@ -80,13 +98,18 @@ fn differences(before: &PodStatus, now: &PodStatus) -> Vec<What> {
         if !same {
             told.push(What::Container {
                 container: Box::new(container.clone()),
+                sort,
             });
         }
     }
     if before.phase != now.phase {
         told.push(What::Phase { phase: now.phase });
     }
-    for kind in [ConditionKind::ContainersReady, ConditionKind::Ready] {
+    // Without init containers it is True from the beginning.
+    let initialized =
+        (!now.init_container_statuses.is_empty()).then_some(ConditionKind::Initialized);
+    let ready = [ConditionKind::ContainersReady, ConditionKind::Ready];
+    for kind in initialized.into_iter().chain(ready) {
         let (was, is) = (before.condition(kind), now.condition(kind));
         if let Some(condition) = is
             && was.map(|was| was.status) != Some(condition.status)
@@ -97,6 +120,16 @@ fn differences(before: &PodStatus, now: &PodStatus) -> Vec<What> {
         }
     }
     told
+}
+
+fn init_sort(spec: &Value, name: &str) -> ContainerSort {
+    let all = spec["initContainers"].as_array();
+    let container = all.and_then(|all| all.iter().find(|container| container["name"] == name));
+    if container.is_some_and(|container| container["restartPolicy"] == "Always") {
+        ContainerSort::Sidecar
+    } else {
+        ContainerSort::Init
+    }
 }
 
 fn write_endpoints(
@@ -151,4 +184,94 @@ fn write_endpoints(
         },
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use probelet_model::service::Endpoints;
+    use probelet_model::status::Phase;
+
+    use super::*;
+
+    #[test]
+    fn a_status_replaces_all_but_the_conditions_of_others() {
+        let store = Store::in_memory();
+        let key = ObjectKey::new(Kind::Pod, "default", "web");
+        let gate = json!({ "type": "example.com/gate", "status": "True", "reason": "Why" });
+        let stored = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": "web", "namespace": "default", "uid": "u" },
+            "status": {
+                "phase": "Pending",
+                "podIP": "10.213.0.2",
+                "conditions": [
+                    { "type": "Ready", "status": "False", "lastTransitionTime": "2026-11-24T10:00:00Z" },
+                    gate,
+                ],
+            },
+        });
+        store
+            .transact(Durability::Derived, |transaction| {
+                transaction.create(key.clone(), stored).map(drop)
+            })
+            .unwrap();
+        let status = PodStatus {
+            phase: Phase::Running,
+            ..PodStatus::default()
+        };
+        let new = Commit {
+            statuses: vec![(PodUid::from("u"), Arc::new(status))],
+            endpoints: Vec::new(),
+        };
+        let told = commit(&store, &new, |_| Some(key.clone()), Wall::default());
+        let written = store.get(&key).unwrap().value["status"].clone();
+        assert_eq!(written, json!({ "phase": "Running", "conditions": [gate] }));
+        let phase = What::Phase {
+            phase: Phase::Running,
+        };
+        assert_eq!(told, [(key, phase)]);
+    }
+
+    #[test]
+    fn endpoints_have_the_labels_of_their_service_and_the_time_of_the_change() {
+        let key = |kind| ObjectKey::new(kind, "default", "web");
+        let metadata = |cluster_ip: &str, trigger_time| {
+            let store = Store::in_memory();
+            let service = json!({
+                "metadata": { "name": "web", "namespace": "default", "labels": { "app": "web" } },
+                "spec": { "clusterIP": cluster_ip },
+            });
+            store
+                .transact(Durability::Derived, |transaction| {
+                    transaction.create(key(Kind::Service), service).map(drop)
+                })
+                .unwrap();
+            let change = EndpointsChange {
+                service: key(Kind::Service),
+                endpoints: Endpoints::default(),
+                trigger_time,
+            };
+            let new = Commit {
+                statuses: Vec::new(),
+                endpoints: vec![change],
+            };
+            commit(&store, &new, |_| None, Wall::default());
+            let written = store.get(&key(Kind::Endpoints)).unwrap().value;
+            written["metadata"].clone()
+        };
+        let plain = metadata("", None);
+        assert_eq!(plain["labels"], json!({ "app": "web" }));
+        assert_eq!(plain.get("annotations"), None);
+        let headless = metadata("None", Some(Wall::default()));
+        assert_eq!(
+            headless["labels"],
+            json!({ "app": "web", "service.kubernetes.io/headless": "" })
+        );
+        let time = "endpoints.kubernetes.io/last-change-trigger-time";
+        assert_eq!(
+            headless["annotations"],
+            json!({ time: Wall::default().to_string() })
+        );
+    }
 }

@@ -87,6 +87,9 @@ pub enum What {
     Container {
         /// Its status now.
         container: Box<ContainerStatus>,
+        /// Which sort of container it is; left out of a regular one.
+        #[serde(skip_serializing_if = "ContainerSort::is_regular")]
+        sort: ContainerSort,
     },
     /// A condition of the pod has changed.
     Condition {
@@ -126,6 +129,24 @@ pub enum What {
     Stopped,
 }
 
+/// Sorts of containers, as users tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ContainerSort {
+    /// One of `initContainers`, which does its work and ends before the next begins.
+    Init,
+    /// One of `initContainers` that stays, as its `restartPolicy` is Always.
+    Sidecar,
+    /// One of `containers`.
+    Regular,
+}
+
+impl ContainerSort {
+    const fn is_regular(&self) -> bool {
+        matches!(self, Self::Regular)
+    }
+}
+
 /// Why a look became no attempt: a word, and a sentence for people.
 pub(crate) fn skip_words(skip: &Skip) -> (&'static str, String) {
     match skip {
@@ -146,7 +167,7 @@ pub(crate) fn skip_words(skip: &Skip) -> (&'static str, String) {
         Skip::Deleting => ("Deleting", "the pod is being deleted".to_owned()),
         Skip::InitialDelay { delay, .. } => (
             "InitialDelay",
-            format!("initialDelaySeconds: {} not over yet", delay.as_secs()),
+            format!("initialDelaySeconds: {} not over yet", delay.as_secs_f64()),
         ),
         Skip::StartupDone => ("StartupDone", "the container has started".to_owned()),
         Skip::WaitsForStartup => (

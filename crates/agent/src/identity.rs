@@ -5,10 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 /// The node's name: the host's name in lower case, as a kubelet takes it.
 ///
 /// Upstream: kubelet pkg/util/node/node.go, GetHostname.
+/// Shown by: the_node_is_called_as_its_host_in_lower_case.
 #[must_use]
 pub fn node_name() -> String {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy().trim().to_lowercase();
+    named_after(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+fn named_after(host: &str) -> String {
+    let name = host.trim().to_lowercase();
     if name.is_empty() {
         "localhost".to_owned()
     } else {
@@ -63,4 +67,17 @@ pub(crate) fn uuid() -> String {
         hex(8..10),
         hex(10..16)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_is_called_as_its_host_in_lower_case() {
+        assert_eq!(named_after(" Web-1.Example\n"), "web-1.example");
+        assert_eq!(named_after(""), "localhost");
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(node_name(), named_after(&host));
+    }
 }

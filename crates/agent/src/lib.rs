@@ -15,6 +15,7 @@ mod committer;
 pub mod control;
 pub mod data_dir;
 pub mod happening;
+mod hook;
 pub mod identity;
 mod node;
 pub mod objects;

@@ -6,6 +6,7 @@
 //! full waits), commands (16), happenings (4,096; a reader that falls behind is told how much it missed).
 
 mod take_up;
+mod tell;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,13 +15,11 @@ use std::sync::Arc;
 use probelet_engine::effect::{Commit, Effect};
 use probelet_engine::input::{Exit, Input, Origin};
 use probelet_engine::memory::PodMemory;
-use probelet_engine::report::{Report, What as Told};
 use probelet_engine::{BackOffLimits, Config, Engine};
 use probelet_model::id::{Kind, ObjectKey, PodUid};
 use probelet_model::pod::Pod;
-use probelet_model::probe::Code;
 use probelet_model::service::Service;
-use probelet_model::time::Wall;
+use probelet_model::status::PodStatus;
 use probelet_runtime::{Event as RuntimeEvent, Events, Runtime, RuntimeError};
 use probelet_store::{Change, ChangeKind, Durability, Gone, MemoryFile, Object, Store, Watch};
 use serde_json::Value;
@@ -29,7 +28,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::clock;
 use crate::committer;
 use crate::data_dir::DataDir;
-use crate::happening::{Happening, What, skip_words};
+use crate::happening::{Happening, What};
 use crate::identity;
 use crate::objects;
 use crate::operation::{ContainerRun, Operations};
@@ -202,14 +201,19 @@ impl<R: Runtime> Node<R> {
                     code: exit.code,
                     signal: exit.signal,
                     finished_at: exit.finished_at,
+                    message: exit.message,
                 };
+                self.operations.container_ended(&pod, &container);
                 self.handle(Input::ContainerExited {
                     pod,
                     container,
                     exit,
                 });
             }
-            RuntimeEvent::PodLost { pod } => self.handle(Input::PodLost { pod }),
+            RuntimeEvent::PodLost { pod } => {
+                self.operations.pod_lost(&pod);
+                self.handle(Input::PodLost { pod });
+            }
         }
     }
 
@@ -260,11 +264,12 @@ impl<R: Runtime> Node<R> {
         }
     }
 
-    /// Only what people change is news to the engine; the status it has made itself.
+    /// Only what others change is news to the engine; the rest of the status it has made itself.
     fn pod_changed(&mut self, key: &ObjectKey, value: &Arc<Value>) {
         let uid = PodUid::from(value["metadata"]["uid"].as_str().unwrap_or_default());
         if let Some(known) = self.pods.get_mut(&uid) {
-            let same = same_but_status(&known.seen, value);
+            let same =
+                same_but_status(&known.seen, value) && same_foreign_conditions(&known.seen, value);
             known.seen = Arc::clone(value);
             if same {
                 return;
@@ -346,6 +351,7 @@ impl<R: Runtime> Node<R> {
                     container: name,
                     id,
                     hook,
+                    moment,
                     timeout,
                 } => {
                     let ip = self.pod_ip(&pod.uid);
@@ -353,6 +359,7 @@ impl<R: Runtime> Node<R> {
                         operation,
                         ContainerRun { pod, name, id, ip },
                         hook,
+                        moment,
                         timeout,
                     );
                 }
@@ -446,83 +453,6 @@ impl<R: Runtime> Node<R> {
         self.engine.status(pod).and_then(|status| status.pod_ip)
     }
 
-    fn record(&mut self, event: &probelet_engine::effect::Event) {
-        let Some(key) = self.pods.get(&event.pod).map(|known| known.key.clone()) else {
-            return;
-        };
-        let now = clock::now().wall;
-        self.recorder.record(&self.store, &key, event, now);
-        let what = What::Event {
-            container: event.container.as_ref().map(ToString::to_string),
-            event_type: event.kind.as_str(),
-            reason: event.reason,
-            message: event.message.clone(),
-        };
-        self.tell_at(now, key, what);
-    }
-
-    fn report(&self, report: Report) {
-        let Some(key) = self.pods.get(&report.pod).map(|known| known.key.clone()) else {
-            return;
-        };
-        if self.happenings.receiver_count() == 0 {
-            return;
-        }
-        let (container, probe) = (report.container.to_string(), report.kind);
-        let what = match report.what {
-            Told::Attempt {
-                status,
-                output,
-                code,
-                duration,
-                run,
-                threshold,
-                verdict,
-                changed,
-            } => What::Attempt {
-                container,
-                probe,
-                outcome: status,
-                exit_code: code.and_then(|code| {
-                    if let Code::Exit(code) = code {
-                        Some(code)
-                    } else {
-                        None
-                    }
-                }),
-                status_code: code.and_then(|code| {
-                    if let Code::Http(code) = code {
-                        Some(code)
-                    } else {
-                        None
-                    }
-                }),
-                duration,
-                run,
-                threshold,
-                verdict,
-                changed,
-                message: output,
-            },
-            Told::Error { message, duration } => What::Error {
-                container,
-                probe,
-                duration,
-                message,
-            },
-            Told::Skipped(skip) => {
-                let (reason, message) = skip_words(&skip);
-                What::Skip {
-                    container,
-                    probe,
-                    reason,
-                    message,
-                }
-            }
-        };
-        self.tell(key, what);
-    }
-
     fn pod_ended(&mut self, uid: &PodUid, deleted: bool) {
         self.addresses.give_back(uid);
         let Some(known) = self.pods.remove(uid) else {
@@ -545,14 +475,6 @@ impl<R: Runtime> Node<R> {
         }
         self.tell(known.key, What::Deleted);
     }
-
-    fn tell(&self, object: ObjectKey, what: What) {
-        self.tell_at(clock::now().wall, object, what);
-    }
-
-    fn tell_at(&self, time: Wall, object: ObjectKey, what: What) {
-        let _nobody_watches = self.happenings.send(Happening { time, object, what });
-    }
 }
 
 /// A stored object as the engine knows it. What is stored has been validated, so an error here means that
@@ -570,7 +492,7 @@ fn decoded<T, E: std::fmt::Display>(
         .ok()
 }
 
-/// Whether two versions of an object differ in no more than what Probelet writes itself.
+/// Whether two versions of an object differ in no more than their status.
 fn same_but_status(before: &Value, now: &Value) -> bool {
     let fields = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
     let metadata = |value: &Value, name: &str| value["metadata"].get(name).cloned();
@@ -584,4 +506,15 @@ fn same_but_status(before: &Value, now: &Value) -> bool {
         ]
         .into_iter()
         .all(|name| metadata(before, name) == metadata(now, name))
+}
+
+/// Whether two versions of a Pod's status have the same conditions of others, which gates may wait for.
+fn same_foreign_conditions(before: &Value, now: &Value) -> bool {
+    let foreign = |pod: &Value| {
+        let status = serde_json::from_value(pod["status"].clone());
+        status
+            .map(|status: PodStatus| status.foreign_conditions)
+            .unwrap_or_default()
+    };
+    before["status"]["conditions"] == now["status"]["conditions"] || foreign(before) == foreign(now)
 }

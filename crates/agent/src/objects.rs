@@ -213,6 +213,7 @@ fn changed(there: &Value, manifest: &Value) -> Value {
 /// A second deletion may shorten the grace and never lengthens it.
 ///
 /// Upstream: staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go, BeforeDelete.
+/// Shown by: a_second_deletion_shortens_the_grace_and_never_lengthens_it.
 fn deleting(mut value: Value, grace: Option<u64>, now: Wall) -> Value {
     let own = value["spec"]["terminationGracePeriodSeconds"]
         .as_u64()
@@ -266,4 +267,31 @@ pub(crate) fn metadata_of(value: &mut Value) -> &mut Map<String, Value> {
     value["metadata"]
         .as_object_mut()
         .expect("it has just been made an object")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_deletion_shortens_the_grace_and_never_lengthens_it() {
+        let pod = json!({ "metadata": {}, "spec": { "terminationGracePeriodSeconds": 20 } });
+        let at = |seconds: u64| Wall::default() + std::time::Duration::from_secs(seconds);
+        let check = |deleted: &Value, grace: u64, until: u64| {
+            assert_eq!(
+                deleted["metadata"],
+                json!({
+                    "deletionGracePeriodSeconds": grace,
+                    "deletionTimestamp": at(until).to_string(),
+                })
+            );
+        };
+        let first = deleting(pod.clone(), None, at(100));
+        check(&first, 20, 120);
+        check(&deleting(first.clone(), Some(5), at(110)), 5, 115);
+        for grace in [None, Some(20), Some(60)] {
+            check(&deleting(first.clone(), grace, at(110)), 20, 120);
+        }
+        check(&deleting(pod, Some(60), at(100)), 60, 160);
+    }
 }

@@ -4,15 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use probelet_engine::effect::HookMoment;
 use probelet_engine::input::{AttemptId, ContainerFailure, Input, OperationId, PodFailure};
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::{Container, Hook, Pod};
-use probelet_model::probe::{Handler, ProbeKind, ProberError};
+use probelet_model::probe::{ProbeKind, ProberError};
 use probelet_probe::Target;
 use probelet_runtime::{
     ContainerConfig, Network, PodConfig, Runtime, StartContainerError, StartPodError,
 };
 use tokio::sync::{Semaphore, mpsc};
+
+use crate::hook::{self, Hooks};
 
 /// How many attempts may be under way at one time. One that waits for its turn has not begun, and its
 /// timeout does not run.
@@ -47,6 +50,7 @@ pub(crate) struct Operations<R> {
     /// Bounded: a task whose answer finds it full waits.
     answers: mpsc::Sender<Input>,
     attempts: Arc<Semaphore>,
+    hooks: Hooks,
 }
 
 impl<R: Runtime> Operations<R> {
@@ -55,6 +59,7 @@ impl<R: Runtime> Operations<R> {
             runtime,
             answers,
             attempts: Arc::new(Semaphore::new(ATTEMPTS_UNDER_WAY)),
+            hooks: Hooks::default(),
         }
     }
 
@@ -110,6 +115,7 @@ impl<R: Runtime> Operations<R> {
             working_dir: spec.working_dir.clone(),
             mounts: spec.volume_mounts.clone(),
             user: spec.user,
+            termination_message: spec.termination_message.clone(),
         };
         let pod = pod.uid.clone();
         self.answer(move |runtime| async move {
@@ -155,37 +161,29 @@ impl<R: Runtime> Operations<R> {
         });
     }
 
-    /// Upstream: kubelet pkg/kubelet/lifecycle/handlers.go, Run. Of an httpGet only a failing exchange
-    /// is a failure, not the status it answers with.
     pub(crate) fn run_hook(
-        &self,
+        &mut self,
         operation: OperationId,
         run: ContainerRun,
         hook: Hook,
-        timeout: Duration,
+        moment: HookMoment,
+        timeout: Option<Duration>,
     ) {
-        let Some(spec) = run.pod.container(run.name.as_str()).cloned() else {
-            return;
-        };
+        let end = self.hooks.begin(run.pod.uid.clone(), run.id.clone());
         self.answer(move |runtime| async move {
-            let result = match hook {
-                Hook::Sleep(duration) => {
-                    tokio::time::sleep(duration).await;
-                    Ok(())
+            let result = match run.pod.container(run.name.as_str()) {
+                Some(spec) => {
+                    hook::run(
+                        run.target(&*runtime, spec),
+                        &run.pod,
+                        &hook,
+                        moment,
+                        timeout,
+                        end,
+                    )
+                    .await
                 }
-                Hook::Handler(handler) => {
-                    let exec = matches!(handler, Handler::Exec { .. });
-                    let target = run.target(&*runtime, &spec);
-                    match probelet_probe::attempt(&target, &handler, timeout).await {
-                        Ok(outcome)
-                            if outcome.status.is_success() || (!exec && outcome.code.is_some()) =>
-                        {
-                            Ok(())
-                        }
-                        Ok(outcome) => Err(outcome.output),
-                        Err(error) => Err(error.message),
-                    }
-                }
+                None => Err(format!("container {} is not in the pod's spec", run.name)),
             };
             Input::HookFinished {
                 pod: run.pod.uid.clone(),
@@ -193,6 +191,16 @@ impl<R: Runtime> Operations<R> {
                 result,
             }
         });
+    }
+
+    /// That container has ended, and its hooks with it.
+    pub(crate) fn container_ended(&mut self, pod: &PodUid, container: &ContainerId) {
+        self.hooks.container_ended(pod, container);
+    }
+
+    /// That pod's sandbox is gone, with all that was in it.
+    pub(crate) fn pod_lost(&mut self, pod: &PodUid) {
+        self.hooks.pod_lost(pod);
     }
 
     pub(crate) fn attempt(&self, attempt: AttemptId, run: ContainerRun, kind: ProbeKind) {

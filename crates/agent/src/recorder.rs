@@ -1,38 +1,31 @@
 //! Kubernetes events as objects of the store.
 
-use std::collections::{BTreeMap, VecDeque};
+mod similar;
+
+use std::collections::BTreeMap;
 
 use probelet_engine::effect::Event;
 use probelet_model::id::{Kind, ObjectKey, PodUid};
 use probelet_model::time::Wall;
-use probelet_store::{Durability, Store, WriteError};
+use probelet_store::{Durability, Store, Transaction, WriteError};
 use serde_json::{Value, json};
 
+use self::similar::{Class, PodEvents, Write};
 use crate::objects;
 
-/// How many different events are kept for one pod; the oldest go first.
-const KEPT_PER_POD: usize = 100;
-
-/// Writes events: one that says the same again is counted, another is a new object. Different causes are
-/// never merged.
+/// Writes events: one that says the same again is counted, another is a new object, and of many that are
+/// similar the later ones become one.
 ///
 /// Upstream: client-go tools/record/events_cache.go, EventCorrelator.
-/// Differs: no event is combined with similar ones and none is dropped by a rate limit; instead each pod
-/// keeps its newest 100, and they go with the pod.
+/// Differs: similar are only events of one container and one cause, none is dropped by a rate limit, and
+/// a pod keeps 100, which go with it.
+/// Shown by: the_same_is_counted_and_the_eleventh_text_is_combined,
+/// a_talkative_probe_pushes_nothing_else_out, what_was_there_before_is_counted_on.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     node_name: String,
-    pods: BTreeMap<PodUid, VecDeque<(Sameness, ObjectKey)>>,
+    pods: BTreeMap<PodUid, PodEvents<ObjectKey>>,
     made: u64,
-}
-
-/// What makes an event the same as one before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Sameness {
-    field_path: Option<String>,
-    kind: String,
-    reason: String,
-    message: String,
 }
 
 impl Recorder {
@@ -43,70 +36,54 @@ impl Recorder {
             pods: BTreeMap::new(),
             made: 0,
         };
-        for object in store.list(Kind::Event).0 {
+        let mut objects = store.list(Kind::Event).0;
+        let last = |value: &Value| -> Wall {
+            serde_json::from_value(value["lastTimestamp"].clone()).unwrap_or_default()
+        };
+        objects.sort_by_key(|object| last(&object.value));
+        for object in objects {
             let value = &object.value;
-            let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
-            let sameness = Sameness {
-                field_path: value["involvedObject"]["fieldPath"]
-                    .as_str()
-                    .map(str::to_owned),
-                kind: text("type"),
-                reason: text("reason"),
-                message: text("message"),
-            };
-            let pod = PodUid::from(value["involvedObject"]["uid"].as_str().unwrap_or_default());
-            recorder
-                .pods
-                .entry(pod)
-                .or_default()
-                .push_back((sameness, object.key));
+            let text = |field: &str| value[field].as_str().unwrap_or_default();
+            let involved = &value["involvedObject"];
+            let field_path = involved["fieldPath"].as_str().map(str::to_owned);
+            let class = Class::of(field_path, text("type"), text("reason"), text("message"));
+            let pod = PodUid::from(involved["uid"].as_str().unwrap_or_default());
+            let pod = recorder.pods.entry(pod).or_default();
+            pod.restore(class, text("message").to_owned(), object.key, last(value));
         }
         recorder
     }
 
     pub(crate) fn record(&mut self, store: &Store, pod: &ObjectKey, event: &Event, now: Wall) {
-        let field_path = event
-            .container
-            .as_ref()
-            .map(|name| format!("spec.containers{{{name}}}"));
-        let sameness = Sameness {
+        let container = event.container.as_ref();
+        let field_path = container.map(|name| field_path(store, pod, name.as_str()));
+        let class = Class::of(
             field_path,
-            kind: event.kind.as_str().to_owned(),
-            reason: event.reason.to_owned(),
-            message: event.message.clone(),
+            event.kind.as_str(),
+            event.reason,
+            &event.message,
+        );
+        let made = &mut self.made;
+        let key = || {
+            *made += 1;
+            let suffix = now.0.cast_unsigned().wrapping_add(*made);
+            let name = format!("{}.{suffix:x}", pod.name);
+            ObjectKey::new(Kind::Event, &pod.namespace, name)
         };
         let known = self.pods.entry(event.pod.clone()).or_default();
-        let position = known.iter().position(|(same, _)| *same == sameness);
-        let written = match position.and_then(|position| known.remove(position)) {
-            Some((sameness, key)) => {
-                let counted = count(store, &key, now);
-                known.push_back((sameness, key));
-                counted
+        let (write, gone) = known.happened(class.clone(), &event.message, now, key);
+        let written = store.transact(Durability::Derived, |transaction| {
+            for key in &gone {
+                transaction.delete(key, None)?;
             }
-            None => {
-                self.made += 1;
-                let suffix = now.0.cast_unsigned().wrapping_add(self.made);
-                let key = ObjectKey::new(
-                    Kind::Event,
-                    &pod.namespace,
-                    format!("{}.{suffix:x}", pod.name),
-                );
-                let value = self.event(&key, pod, event, &sameness, now);
-                let known = self.pods.entry(event.pod.clone()).or_default();
-                known.push_back((sameness, key.clone()));
-                let oldest = if known.len() > KEPT_PER_POD {
-                    known.pop_front()
-                } else {
-                    None
-                };
-                store.transact(Durability::Derived, |transaction| {
-                    if let Some((_, oldest)) = &oldest {
-                        transaction.delete(oldest, None)?;
-                    }
-                    transaction.create(key, value).map(drop)
-                })
+            match &write {
+                Write::Count(key, message) => count(transaction, key, message, now),
+                Write::Create(key, message) => {
+                    let value = self.event(key, pod, &event.pod, &class, message, now);
+                    transaction.create(key.clone(), value).map(drop)
+                }
             }
-        };
+        });
         if let Err(error) = written {
             tracing::warn!("cannot record event {} of {pod}: {error}", event.reason);
         }
@@ -114,9 +91,10 @@ impl Recorder {
 
     /// The pod is gone, and its events with it.
     pub(crate) fn forget(&mut self, store: &Store, pod: &PodUid) {
-        let keys = self.pods.remove(pod).unwrap_or_default();
+        let events = self.pods.remove(pod).unwrap_or_default();
+        let keys: Vec<ObjectKey> = events.into_keys().collect();
         let written = store.transact(Durability::Derived, |transaction| {
-            for (_, key) in &keys {
+            for key in &keys {
                 transaction.delete(key, None)?;
             }
             Ok::<_, WriteError>(())
@@ -130,8 +108,9 @@ impl Recorder {
         &self,
         key: &ObjectKey,
         pod: &ObjectKey,
-        event: &Event,
-        sameness: &Sameness,
+        uid: &PodUid,
+        class: &Class,
+        message: &str,
         now: Wall,
     ) -> Value {
         let mut involved = json!({
@@ -139,16 +118,16 @@ impl Recorder {
             "kind": "Pod",
             "namespace": pod.namespace,
             "name": pod.name,
-            "uid": event.pod,
+            "uid": uid,
         });
-        if let Some(path) = &sameness.field_path {
+        if let Some(path) = &class.field_path {
             involved["fieldPath"] = path.as_str().into();
         }
         let rest = json!({
             "involvedObject": involved,
-            "reason": sameness.reason,
-            "message": sameness.message,
-            "type": sameness.kind,
+            "reason": class.reason,
+            "message": message,
+            "type": class.kind,
             "count": 1,
             "firstTimestamp": now.to_string(),
             "lastTimestamp": now.to_string(),
@@ -161,18 +140,36 @@ impl Recorder {
     }
 }
 
+/// Where in the pod's spec a container stands.
+///
+/// Upstream: kubelet pkg/kubelet/container/ref.go, fieldPath.
+/// Shown by: they_run_one_after_the_other_and_then_the_rest, json_is_a_kubernetes_list_with_whole_statuses.
+fn field_path(store: &Store, pod: &ObjectKey, container: &str) -> String {
+    let stored = store.get(pod);
+    let is_init = stored.is_some_and(|stored| {
+        let containers = stored.value["spec"]["initContainers"].as_array();
+        containers.is_some_and(|all| all.iter().any(|one| one["name"] == container))
+    });
+    let field = if is_init {
+        "initContainers"
+    } else {
+        "containers"
+    };
+    format!("spec.{field}{{{container}}}")
+}
+
 fn count(
-    store: &Store,
+    transaction: &mut Transaction<'_>,
     key: &ObjectKey,
+    message: &str,
     now: Wall,
-) -> Result<((), probelet_store::Version), probelet_store::TransactError<WriteError>> {
-    store.transact(Durability::Derived, |transaction| {
-        let Some(there) = transaction.get(key) else {
-            return Err(WriteError::NotFound(key.clone()));
-        };
-        let mut value = (*there.value).clone();
-        value["count"] = (value["count"].as_u64().unwrap_or(0) + 1).into();
-        value["lastTimestamp"] = now.to_string().into();
-        transaction.update(key.clone(), None, value).map(drop)
-    })
+) -> Result<(), WriteError> {
+    let Some(there) = transaction.get(key) else {
+        return Err(WriteError::NotFound(key.clone()));
+    };
+    let mut value = (*there.value).clone();
+    value["message"] = message.into();
+    value["count"] = (value["count"].as_u64().unwrap_or(0) + 1).into();
+    value["lastTimestamp"] = now.to_string().into();
+    transaction.update(key.clone(), None, value).map(drop)
 }

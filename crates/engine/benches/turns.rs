@@ -14,7 +14,7 @@ use probelet_engine::effect::Effect;
 use probelet_engine::input::{AttemptId, Input, Origin};
 use probelet_engine::{BackOffLimits, Config, Engine};
 use probelet_model::id::PodUid;
-use probelet_model::pod::{Container, Meta, Pod, RestartPolicy, User};
+use probelet_model::pod::{Container, Meta, Pod, RestartPolicy, TerminationMessage, User};
 use probelet_model::probe::{Handler, Outcome, OutcomeStatus, PortRef, Probe};
 use probelet_model::service::{Service, ServicePort};
 use probelet_model::time::{Mono, Now, Wall};
@@ -191,7 +191,11 @@ fn pod(index: usize, probes: usize) -> Pod {
             ..probe.clone()
         }),
         liveness: (probes > 1).then_some(probe),
+        post_start: None,
         pre_stop: None,
+        restart_policy: None,
+        restart_rules: Vec::new(),
+        termination_message: TerminationMessage::default(),
     };
     Pod {
         uid: PodUid::from(format!("uid-{index}")),
@@ -205,6 +209,10 @@ fn pod(index: usize, probes: usize) -> Pod {
         volumes: Vec::new(),
         restart_policy: RestartPolicy::Always,
         termination_grace_period: Duration::from_secs(30),
+        active_deadline: None,
+        readiness_gates: Vec::new(),
+        foreign_conditions: Vec::new(),
+        init_containers: Vec::new(),
         host_network: false,
         hostname: format!("pod-{index}"),
         subdomain: None,

@@ -5,16 +5,19 @@ use std::time::Duration;
 use probelet_model::id::{ContainerId, ContainerName};
 use probelet_model::pod::{Container, Hook, RestartPolicy};
 use probelet_model::probe::{ProbeKind, Verdict};
-use probelet_model::status::{
-    ContainerState, ContainerStatus, Phase, Running, Terminated, Waiting,
-};
+use probelet_model::status::{Phase, Terminated, Waiting};
 use probelet_model::time::{Mono, Now, Wall};
 
-use crate::backoff::{BackOff, Entry};
+use crate::backoff::BackOff;
 use crate::gate::{View, ViewRun, ViewState};
 use crate::input::{Exit, OperationId};
-use crate::memory::{ContainerMemory, Instant, StoppingMemory};
 use crate::probe::ProbeMachine;
+use crate::restarts::{Restarts, Role};
+
+mod memory;
+mod status;
+
+pub(crate) use status::{NOT_INITIALIZED, Surroundings};
 
 /// The scheme before a container's id on the wire.
 const ID_SCHEME: &str = "probelet://";
@@ -22,16 +25,14 @@ const ID_SCHEME: &str = "probelet://";
 /// Least time between TERM and KILL.
 ///
 /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, minimumGracePeriodInSeconds.
+/// Shown by: d15_a_pre_stop_hook_that_hangs_leaves_2_seconds, a_second_deletion_can_only_shorten_the_first.
 pub(crate) const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
-/// Reason and message of a run that is not to be found any more.
+/// The reason of a run that is not to be found any more.
 ///
-/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses; status_manager.go,
-/// TerminatePod.
-pub(crate) const NOT_LOCATED: (&str, &str) = (
-    "ContainerStatusUnknown",
-    "The container could not be located when the pod was terminated",
-);
+/// Upstream: kubelet pkg/kubelet/container/runtime.go, ContainerReasonStatusUnknown.
+/// Shown by: while_the_sandbox_is_being_made, e24_a_run_that_is_lost_counts_as_a_restart.
+pub(crate) const NOT_LOCATED: &str = "ContainerStatusUnknown";
 /// The exit code that stands in for the one nobody knows.
 pub(crate) const NOT_LOCATED_CODE: i32 = 137;
 
@@ -39,7 +40,11 @@ pub(crate) const NOT_LOCATED_CODE: i32 = 137;
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerMachine {
     pub(crate) name: ContainerName,
+    pub(crate) role: Role,
+    pub(crate) restarts: Restarts,
     pub(crate) state: State,
+    /// An ordinary init container has done its work in the sandbox that stands; durable.
+    pub(crate) completed: bool,
     /// The newest run that has ended.
     pub(crate) newest_exit: Option<ExitedRun>,
     /// How the run before that one ended.
@@ -70,6 +75,8 @@ pub(crate) enum State {
         /// How it ended, if that was told before the answer: the two come by different ways.
         exit: Option<Exit>,
     },
+    /// It runs, and its postStart hook does too.
+    PostStart { run: Run, operation: OperationId },
     /// It runs.
     Running(Run),
     /// It runs, and has been told to end.
@@ -90,6 +97,9 @@ pub(crate) struct Run {
     pub(crate) started_at: Wall,
     /// The same, cut to whole wall seconds, on the monotonic clock: initialDelaySeconds count from here.
     pub(crate) since: Mono,
+    /// Whether its postStart hook, if any, has gone well: until then the status does not show it as
+    /// running and no probe looks at it.
+    pub(crate) shown: bool,
 }
 
 /// How far a stop has come.
@@ -101,10 +111,21 @@ pub(crate) enum StopStep {
         since: Mono,
         grace: Duration,
     },
-    /// TERM has been asked for, and KILL for `kill_at`.
-    Signalled { kill_at: Mono },
-    /// The agent before this one had asked for it.
-    Recalled,
+    /// It waits until those that must end before it have ended, or its grace is used up.
+    Turn { since: Mono, grace: Duration },
+    /// TERM has been asked for with so much grace, and so KILL for `kill_at`.
+    Signalled { kill_at: Mono, grace: Duration },
+    /// The agent before this one had begun with it: how far it had come, if that is known.
+    Recalled { step: Option<RecalledStep> },
+}
+
+/// How far a stop had come that is to be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecalledStep {
+    /// The preStop hook ran.
+    Hook { since: Mono, grace: Duration },
+    /// TERM had been asked for.
+    Signalled { grace: Duration },
 }
 
 /// What comes after a stop.
@@ -117,6 +138,16 @@ pub(crate) enum AfterStop {
     Restart { newest_exit: Option<Mono> },
 }
 
+/// What is known of a run when it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) id: ContainerId,
+    /// `image` of the spec it was started from.
+    pub(crate) image: String,
+    /// As the runtime tells it.
+    pub(crate) started_at: Wall,
+}
+
 /// A run that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExitedRun {
@@ -127,14 +158,22 @@ pub(crate) struct ExitedRun {
 
 impl ContainerMachine {
     /// A container that has never run. `first_look` gives each probe its first tick.
-    pub(crate) fn new(spec: &Container, mut first_look: impl FnMut(Duration) -> Mono) -> Self {
+    pub(crate) fn new(
+        spec: &Container,
+        role: Role,
+        policy: RestartPolicy,
+        mut first_look: impl FnMut(Duration) -> Mono,
+    ) -> Self {
         let machine = |kind| {
             spec.probe(kind)
                 .map(|probe| ProbeMachine::new(kind, probe, first_look(probe.period)))
         };
         Self {
             name: spec.name.clone(),
+            role,
+            restarts: Restarts::of(spec, policy),
             state: State::Idle,
+            completed: false,
             newest_exit: None,
             previous_exit: None,
             restart_count: 0,
@@ -150,17 +189,24 @@ impl ContainerMachine {
         self.probes.iter().find(|probe| probe.kind == kind)
     }
 
-    /// The run that runs, told to end or not.
-    pub(crate) const fn running(&self) -> Option<&Run> {
+    /// The run there is, whatever is being done to it.
+    pub(crate) const fn run(&self) -> Option<&Run> {
         match &self.state {
-            State::Running(run) | State::Stopping { run, .. } => Some(run),
+            State::PostStart { run, .. } | State::Running(run) | State::Stopping { run, .. } => {
+                Some(run)
+            }
             State::Idle | State::Starting { .. } => None,
         }
     }
 
-    /// Whether the runtime has been asked for a run and has not answered.
-    pub(crate) const fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting { .. })
+    /// The run that the status shows as running, told to end or not.
+    pub(crate) fn running(&self) -> Option<&Run> {
+        self.run().filter(|run| run.shown)
+    }
+
+    /// Whether a run has been asked for and has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.state != State::Idle
     }
 
     /// The verdict of one probe about the run that runs.
@@ -169,29 +215,65 @@ impl ContainerMachine {
             .and_then(|run| self.probe(kind)?.verdict(&run.id))
     }
 
+    /// Whether it runs, and its startup probe, if it has one, has succeeded.
+    ///
     /// Upstream: kubelet pkg/kubelet/prober/prober_manager.go, isContainerStarted.
+    /// Shown by: e5_running_and_never_ready,
+    /// e15_a_sidecar_whose_startup_probe_has_not_succeeded_holds_the_next_back.
     pub(crate) fn started(&self) -> bool {
         self.running().is_some()
             && (self.probe(ProbeKind::Startup).is_none()
                 || self.verdict(ProbeKind::Startup) == Some(Verdict::Success))
     }
 
+    /// Whether it has started, and its readiness probe, if it has one, has succeeded; of an ordinary init
+    /// container, whether it has done its work.
+    ///
     /// Upstream: kubelet pkg/kubelet/prober/prober_manager.go, UpdatePodStatus.
+    /// Shown by: e2_one_init_container_runs, e5_running_and_never_ready,
+    /// d10_readiness_fails_with_the_new_run_until_its_first_success.
     pub(crate) fn ready(&self) -> bool {
-        self.started()
-            && (self.probe(ProbeKind::Readiness).is_none()
-                || self.verdict(ProbeKind::Readiness) == Some(Verdict::Success))
+        match self.role {
+            Role::Init => self.completed,
+            Role::Sidecar | Role::Regular => {
+                self.started()
+                    && (self.probe(ProbeKind::Readiness).is_none()
+                        || self.verdict(ProbeKind::Readiness) == Some(Verdict::Success))
+            }
+        }
     }
 
-    /// Whether the restart policy wants another run after the newest exit; true if there was no run yet.
+    /// Whether another run is wanted after the newest exit; true if there was no run yet.
     ///
-    /// Upstream: kubelet pkg/kubelet/container/helpers.go, ShouldContainerBeRestarted.
-    pub(crate) fn wants_run(&self, policy: RestartPolicy) -> bool {
-        self.newest_exit.as_ref().is_none_or(|exited| match policy {
-            RestartPolicy::Always => true,
-            RestartPolicy::OnFailure => exited.terminated.exit_code != 0,
-            RestartPolicy::Never => false,
-        })
+    /// Upstream: kubelet pkg/kubelet/container/helpers.go, ShouldContainerBeRestarted; for init containers
+    /// pkg/kubelet/kuberuntime/kuberuntime_container.go, computeInitContainerActions.
+    /// Shown by: d7_on_failure_restarts_only_failures, d8_never_exit_1_fails_the_pod,
+    /// e3_an_init_container_that_fails_is_tried_again_with_back_off,
+    /// a_pod_that_never_restarts_fails_with_its_init_container.
+    pub(crate) fn wants_run(&self) -> bool {
+        if self.completed {
+            return false;
+        }
+        let Some(exited) = &self.newest_exit else {
+            return true;
+        };
+        let code = exited.terminated.exit_code;
+        match self.role {
+            // One that ended well in a sandbox that is gone does its work again.
+            Role::Init => code == 0 || self.restarts.after_exit(code),
+            Role::Sidecar | Role::Regular => self.restarts.after_exit(code),
+        }
+    }
+
+    /// Whether another run is to follow the one that is being stopped, as far as that can be told before
+    /// there is an exit code.
+    pub(crate) fn comes_back(&self, then: AfterStop) -> bool {
+        then != AfterStop::Policy || self.restarts.after_kill()
+    }
+
+    /// Whether it has failed for good, which only an ordinary init container can do to its pod.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.role == Role::Init && !self.is_alive() && !self.wants_run() && !self.completed
     }
 
     /// How many runs were before the next one.
@@ -203,7 +285,7 @@ impl ContainerMachine {
         }
     }
 
-    pub(crate) fn view(&self, phase: Phase, deleting: bool, policy: RestartPolicy) -> View {
+    pub(crate) fn view(&self, phase: Phase, deleting: bool) -> View {
         let run = match (self.running(), &self.newest_exit) {
             (Some(run), _) => Some(ViewRun {
                 id: run.id.clone(),
@@ -214,7 +296,7 @@ impl ContainerMachine {
                 id: exited.id.clone(),
                 state: ViewState::NotRunning {
                     // A start that is under way may have been decided against the policy.
-                    restarts: self.wants_run(policy) || self.is_starting(),
+                    restarts: self.wants_run() || self.is_alive(),
                 },
                 started: false,
             }),
@@ -227,15 +309,19 @@ impl ContainerMachine {
         }
     }
 
-    /// The start that was asked for has gone well.
+    /// The start that was asked for has gone well. `hook` is the postStart hook that runs now.
     pub(crate) fn run_began(
         &mut self,
-        id: ContainerId,
+        begun: Begun,
         restart_count: u32,
-        image: String,
-        started_at: Wall,
+        hook: Option<OperationId>,
         now: Now,
     ) {
+        let Begun {
+            id,
+            image,
+            started_at,
+        } = begun;
         let ran = now.wall.since(started_at.whole_seconds());
         let since = Mono(
             now.mono
@@ -243,26 +329,46 @@ impl ContainerMachine {
                 .saturating_sub(u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX)),
         );
         self.restart_count = restart_count;
-        self.waiting = None;
         self.retry_at = None;
-        self.state = State::Running(Run {
+        let run = Run {
             id,
             image,
             started_at,
             since,
-        });
+            shown: hook.is_none(),
+        };
+        match hook {
+            // What went wrong last time is told until this time goes well.
+            Some(operation) => self.state = State::PostStart { run, operation },
+            None => self.run_shows(run),
+        }
+    }
+
+    /// Nothing stands in the way any more of calling this run running.
+    pub(crate) fn run_shows(&mut self, run: Run) {
+        self.waiting = None;
+        self.state = State::Running(Run { shown: true, ..run });
     }
 
     /// The newest run has ended, or could not be started.
     pub(crate) fn run_ended(&mut self, exited: ExitedRun, restart_count: u32) {
         self.restart_count = restart_count;
+        self.completed = self.role == Role::Init && exited.terminated.exit_code == 0;
         self.previous_exit = self.newest_exit.take().map(|before| before.terminated);
         self.newest_exit = Some(exited);
-        self.waiting = None;
         self.state = State::Idle;
         for probe in &mut self.probes {
             probe.abandon();
         }
+    }
+
+    /// Its image is another: what went wrong with the one before says nothing about this one.
+    ///
+    /// Upstream: kubelet pkg/kubelet/kuberuntime/helpers.go, GetBackoffKey, of which the image is a part.
+    /// Shown by: another_image_waits_for_no_back_off.
+    pub(crate) fn forget_back_off(&mut self) {
+        self.back_off = BackOff::default();
+        self.retry_at = None;
     }
 
     pub(crate) const fn restart_count(&self) -> u32 {
@@ -283,126 +389,24 @@ impl ContainerMachine {
         self.waiting = waiting;
     }
 
-    /// How the container stands, as its pod's status tells it.
-    ///
-    /// Upstream: kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses.
-    pub(crate) fn status(&self, spec: &Container) -> ContainerStatus {
-        let newest_exit = self.newest_exit.as_ref();
-        let (state, last_state) = match (self.running(), &self.waiting, newest_exit) {
-            (Some(run), _, exited) => (
-                ContainerState::Running(Running {
-                    started_at: run.started_at.whole_seconds(),
-                }),
-                exited.map(|exited| exited.terminated.clone()),
-            ),
-            (None, Some(waiting), exited) => (
-                ContainerState::Waiting(waiting.clone()),
-                exited.map(|exited| exited.terminated.clone()),
-            ),
-            (None, None, Some(exited)) => (
-                ContainerState::Terminated(exited.terminated.clone()),
-                self.previous_exit.clone(),
-            ),
-            (None, None, None) => {
-                let reason = Some("ContainerCreating".to_owned());
-                (
-                    ContainerState::Waiting(Waiting {
-                        reason,
-                        message: None,
-                    }),
-                    None,
-                )
-            }
-        };
-        let image = match &self.state {
-            State::Running(run) | State::Stopping { run, .. } => &run.image,
-            State::Starting { image, .. } => image,
-            State::Idle => &spec.image,
-        };
-        let id = self
-            .running()
-            .map(|run| &run.id)
-            .or_else(|| newest_exit.map(|exited| &exited.id));
-        ContainerStatus {
-            name: self.name.to_string(),
-            state,
-            last_state,
-            ready: self.ready(),
-            restart_count: self.restart_count,
-            image: image.clone(),
-            image_id: String::new(),
-            container_id: id.map(wire_id),
-            started: Some(self.started()),
-        }
-    }
-
-    pub(crate) fn memory(&self, origin: Now) -> ContainerMemory {
-        let id = match &self.state {
-            State::Starting { id, .. } | State::Running(Run { id, .. }) => Some(id),
-            State::Stopping { run, .. } => Some(&run.id),
-            State::Idle => self.newest_exit.as_ref().map(|exited| &exited.id),
-        };
-        let stopping = match self.state {
-            State::Stopping { then, .. } => Some(match then {
-                AfterStop::Policy => StoppingMemory {
-                    restart: false,
-                    previous_exit: None,
-                },
-                AfterStop::Restart { newest_exit } => StoppingMemory {
-                    restart: true,
-                    previous_exit: newest_exit.map(|at| Instant::written(at, origin)),
-                },
-            }),
-            State::Idle | State::Starting { .. } | State::Running(_) => None,
-        };
-        ContainerMemory {
-            id: id.cloned(),
-            restart_count: self.restart_count,
-            stopping,
-            back_off: self
-                .back_off
-                .entry
-                .map(|entry| (entry.delay, Instant::written(entry.updated, origin))),
-            probes: self
-                .probes
-                .iter()
-                .map(|probe| (probe.kind, probe.memory(origin)))
-                .collect(),
-        }
-    }
-
-    /// Takes over what the agent before this one had noted.
-    pub(crate) fn recall(&mut self, spec: &Container, memory: &ContainerMemory, now: Now) {
-        self.back_off.entry = memory.back_off.map(|(delay, updated)| Entry {
-            delay,
-            updated: updated.read_past(now),
-        });
-        for machine in &mut self.probes {
-            if let (Some(noted), Some(probe)) =
-                (memory.probes.get(&machine.kind), spec.probe(machine.kind))
-            {
-                *machine = ProbeMachine::restored(machine.kind, probe, noted, now);
-            }
-        }
-    }
-
     /// The earliest time at which something is due.
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        let hook = match &self.state {
+        let step = match &self.state {
             State::Stopping {
-                step: StopStep::Hook { since, grace, .. },
+                step: StopStep::Hook { since, grace, .. } | StopStep::Turn { since, grace },
                 ..
             } => Some(*since + *grace),
             State::Stopping {
-                step: StopStep::Signalled { .. } | StopStep::Recalled,
+                step: StopStep::Signalled { .. } | StopStep::Recalled { .. },
                 ..
             }
             | State::Idle
             | State::Starting { .. }
+            | State::PostStart { .. }
             | State::Running(_) => None,
         };
         let probes = self.probes.iter().filter_map(ProbeMachine::deadline);
-        probes.chain(hook).chain(self.retry_at).min()
+        probes.chain(step).chain(self.retry_at).min()
     }
 }
 
@@ -418,13 +422,14 @@ pub(crate) fn id_from_wire(text: &str) -> ContainerId {
 
 /// How a run ended, as the status tells it.
 ///
-/// Upstream: the reasons are containerd's, internal/cri/server/events.go, handleContainerExit.
+/// Upstream: containerd internal/cri/server/events.go, handleContainerExit (the reasons).
+/// Shown by: stamps_of_a_run_are_whole_seconds, e9_never_one_has_ended_well_and_one_runs.
 pub(crate) fn terminated(id: &ContainerId, started_at: Wall, exit: Exit) -> Terminated {
     Terminated {
         exit_code: exit.code,
         signal: exit.signal,
         reason: Some(if exit.code == 0 { "Completed" } else { "Error" }.to_owned()),
-        message: None,
+        message: exit.message,
         started_at: Some(started_at.whole_seconds()),
         finished_at: Some(exit.finished_at.whole_seconds()),
         container_id: Some(wire_id(id)),
@@ -435,6 +440,8 @@ pub(crate) fn terminated(id: &ContainerId, started_at: Wall, exit: Exit) -> Term
 /// what the pod says.
 ///
 /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, setTerminationGracePeriod.
+/// Shown by: d11_the_probes_own_grace_comes_before_the_pods,
+/// d13_the_grace_of_a_deletion_comes_before_the_probes.
 pub(crate) fn kill_grace(
     deletion: Option<Duration>,
     spec: &Container,

@@ -46,7 +46,7 @@ pub enum Effect {
         /// How many runs were before.
         restart_count: u32,
     },
-    /// Run a preStop hook.
+    /// Run a hook. One of a container that ends meanwhile fails.
     RunHook {
         /// The question.
         operation: OperationId,
@@ -58,8 +58,10 @@ pub enum Effect {
         id: ContainerId,
         /// What to do.
         hook: Hook,
-        /// How long it may take.
-        timeout: Duration,
+        /// At what moment of the container's life.
+        moment: HookMoment,
+        /// How long it may take; `None` is as long as it likes.
+        timeout: Option<Duration>,
     },
     /// TERM now, KILL after the grace. The exit answers it.
     StopContainer {
@@ -103,6 +105,15 @@ pub enum Effect {
     },
 }
 
+/// When in a container's life a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookMoment {
+    /// `lifecycle.postStart`.
+    PostStart,
+    /// `lifecycle.preStop`.
+    PreStop,
+}
+
 /// What becomes visible together, so that Ready and traffic never disagree.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
@@ -128,7 +139,8 @@ pub struct EndpointsChange {
 pub struct Event {
     /// The pod.
     pub pod: PodUid,
-    /// The container it is about; names the field path `spec.containers{name}`.
+    /// The container it is about; names the field path, `spec.containers{name}` or
+    /// `spec.initContainers{name}`.
     pub container: Option<ContainerName>,
     /// `Normal` or `Warning`.
     pub kind: EventKind,

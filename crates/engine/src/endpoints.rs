@@ -37,6 +37,8 @@ pub struct SliceConditions {
 ///
 /// Upstream: staging/src/k8s.io/endpointslice/utils.go, podToEndpoint; util/controller_utils.go,
 /// ShouldPodBeInEndpoints.
+/// Shown by: f1_ready, f2_not_ready, f4_terminating_and_ready, f5_terminating_and_not_ready,
+/// f7_failed_with_a_stale_ready, f8_no_pod_ip, publish_not_ready_addresses_publishes_all_but_the_dead.
 #[must_use]
 pub fn slice_conditions(service: &Service, candidate: Candidate<'_>) -> Option<SliceConditions> {
     let terminating = candidate.terminating;
@@ -53,6 +55,8 @@ pub fn slice_conditions(service: &Service, candidate: Candidate<'_>) -> Option<S
 /// The Endpoints of a Service; `None` if the Service has no selector and they are somebody else's.
 ///
 /// Upstream: pkg/controller/endpoint/endpoints_controller.go, syncService.
+/// Shown by: f1_ready, f2_not_ready, f4_terminating_and_ready, f10_a_named_port_that_the_pod_has_not,
+/// f15_a_service_without_selector_is_left_alone, a_headless_service_without_ports_lists_addresses_alone.
 #[must_use]
 pub fn endpoints<'a>(
     service: &Service,
@@ -102,6 +106,8 @@ type AddressSet = BTreeMap<(IpAddr, PodUid), (bool, EndpointAddress)>;
 /// Ports that the same addresses serve share a subset.
 ///
 /// Upstream: pkg/api/v1/endpoints/util.go, RepackSubsets.
+/// Shown by: ports_that_the_same_addresses_serve_share_a_subset,
+/// f11_a_ready_and_an_unready_pod_share_a_subset.
 fn repack(by_port: BTreeMap<Option<EndpointPort>, AddressSet>) -> Vec<EndpointSubset> {
     let mut groups: Vec<(AddressSet, Vec<EndpointPort>)> = Vec::new();
     for (port, addresses) in by_port {
@@ -152,15 +158,22 @@ fn address(service: &Service, node_name: &str, pod: &Pod, ip: IpAddr) -> Endpoin
     }
 }
 
-/// The pod's port behind a Service's port: the first of that name and protocol.
+/// The pod's port behind a Service's port: the first of that name and protocol, over the regular
+/// containers and then the sidecars.
 ///
 /// Upstream: pkg/api/v1/pod/util.go, FindPort.
+/// Shown by: f10_a_named_port_that_the_pod_has_not, a_named_port_may_be_a_sidecars.
 fn target_port(port: &ServicePort, pod: &Pod) -> Option<u16> {
     match &port.target_port {
         PortRef::Number(number) => Some(*number),
         PortRef::Name(name) => pod
             .containers
             .iter()
+            .chain(
+                pod.init_containers
+                    .iter()
+                    .filter(|container| container.is_restartable_init()),
+            )
             .flat_map(|container| &container.ports)
             .find(|candidate| {
                 candidate.name.as_ref() == Some(name) && candidate.protocol == port.protocol

@@ -69,6 +69,9 @@ pub(crate) enum ViewState {
 /// The gates that stand after the container is known to run, in upstream's order.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/worker.go, doProbe.
+/// Shown by: a11_liveness_waits_for_startup, a12_startup_rests_in_a_started_container,
+/// a14_no_attempt_within_the_initial_delay, a15_an_attempt_when_the_initial_delay_is_over,
+/// a23_in_a_pod_that_is_deleted_only_readiness_goes_on.
 pub(crate) fn running(
     kind: ProbeKind,
     view: &View,

@@ -158,7 +158,7 @@ pub struct StandingContainer {
 }
 
 /// How one run of a container ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// 128 plus the signal if a signal ended it.
     pub code: i32,
@@ -166,6 +166,8 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// When.
     pub finished_at: Wall,
+    /// Its last words: what it wrote to its termination message file, or the end of its log.
+    pub message: Option<String>,
 }
 
 /// Why a sandbox could not be made.

@@ -3,8 +3,8 @@
 //! Everything that Probelet decides is decided here: when a probe looks, what its attempts amount to,
 //! when a container is killed and started again, which conditions a pod has, which endpoints a Service
 //! has. The names of the files tell the story in order: [`input`] → `schedule` → `gate` → `threshold` →
-//! `probe` → `backoff` → `container` → `pod` → `status` → `endpoints` → `services` → [`effect`], with `node`
-//! routing.
+//! `probe` → `backoff` → `restarts` → `container` → `pod` → `status` → `endpoints` → `services` →
+//! [`effect`], with `node` routing.
 //!
 //! It is not a place for doing: no clock, no entropy, no file, no task, nothing that can wait or fail.
 //! Time comes with each input, chance from one seed, and the outside world's failures are inputs.
@@ -31,9 +31,10 @@ mod pod;
 mod probe;
 mod random;
 pub mod report;
+mod restarts;
 mod schedule;
 mod services;
-pub mod status;
+mod status;
 mod threshold;
 
 pub use backoff::BackOffLimits;

@@ -15,8 +15,23 @@ use serde::{Deserialize, Serialize};
 /// One pod's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodMemory {
-    /// Its containers.
+    /// Its containers, of whatever sort.
     pub containers: BTreeMap<ContainerName, ContainerMemory>,
+    /// How far its initialisation had come.
+    #[serde(default)]
+    pub initialization: InitializationMemory,
+    /// Its active deadline was over.
+    #[serde(default)]
+    pub deadline_exceeded: bool,
+}
+
+/// How far a pod's initialisation had come in the sandbox that stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitializationMemory {
+    /// How many of the init containers had had their turn.
+    pub reached: usize,
+    /// All of them had done their work.
+    pub done: bool,
 }
 
 /// One container's memory.
@@ -26,6 +41,9 @@ pub struct ContainerMemory {
     pub id: Option<ContainerId>,
     /// How many runs were before that one.
     pub restart_count: u32,
+    /// An ordinary init container had done its work.
+    #[serde(default)]
+    pub completed: bool,
     /// It was being stopped.
     pub stopping: Option<StoppingMemory>,
     /// The back-off: the wait, and when it was set.
@@ -41,6 +59,33 @@ pub struct StoppingMemory {
     pub restart: bool,
     /// When the run before it had ended, which is what that restart's back-off is judged by.
     pub previous_exit: Option<Instant>,
+    /// How far the stop had come, where that is known.
+    #[serde(default)]
+    pub step: Option<StepMemory>,
+}
+
+/// How far a stop had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepMemory {
+    /// Its preStop hook ran.
+    Hook {
+        /// Since when.
+        since: Instant,
+        /// With what grace.
+        grace: Duration,
+    },
+    /// It waited for others to end before it.
+    Turn {
+        /// Since when.
+        since: Instant,
+        /// With what grace.
+        grace: Duration,
+    },
+    /// TERM had been asked for.
+    Signalled {
+        /// With what grace.
+        grace: Duration,
+    },
 }
 
 /// One probe's memory.
@@ -88,5 +133,23 @@ impl Instant {
     #[must_use]
     pub const fn wall(self) -> Wall {
         Wall(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_from_before_init_containers_is_read() {
+        let old = r#"{"containers": {"c": {"id": "1", "restart_count": 2,
+            "stopping": {"restart": true, "previous_exit": null}, "back_off": null, "probes": {}}}}"#;
+        let memory: PodMemory = serde_json::from_str(old).unwrap();
+        assert_eq!(memory.initialization, InitializationMemory::default());
+        assert!(!memory.deadline_exceeded);
+        let container = &memory.containers["c"];
+        assert!(!container.completed);
+        assert_eq!(container.restart_count, 2);
+        assert_eq!(container.stopping.unwrap().step, None);
     }
 }

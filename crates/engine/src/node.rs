@@ -135,7 +135,7 @@ impl Engine {
             Input::PodApplied { pod, origin } => {
                 let uid = pod.uid.clone();
                 if self.pods.contains_key(&uid) {
-                    self.turn(now, &uid, |machine, _| machine.apply(pod));
+                    self.turn(now, &uid, |machine, turn| machine.apply(pod, turn));
                 } else {
                     let machine = self.admit(pod, origin, now);
                     self.pods.insert(uid.clone(), machine);
@@ -332,7 +332,7 @@ impl Engine {
             matches!(
                 effect,
                 Effect::Report(Report {
-                    what: What::Attempt { .. } | What::Error { .. },
+                    what: What::Attempt { .. } | What::Error { .. } | What::Verdict(_),
                     ..
                 })
             )

@@ -11,23 +11,30 @@ use probelet_model::status::{ConditionKind, Phase, PodStatus, Terminated, Waitin
 use probelet_model::time::{Mono, Now, Wall};
 
 use crate::container::{
-    AfterStop, ContainerMachine, ExitedRun, NOT_LOCATED, NOT_LOCATED_CODE, State, StopStep,
-    terminated,
+    ContainerMachine, ExitedRun, NOT_LOCATED, NOT_LOCATED_CODE, State, StopStep, terminated,
 };
 use crate::effect::{Effect, Event, EventKind};
-use crate::input::{ContainerFailure, Exit, OperationId};
+use crate::input::{Exit, OperationId};
 use crate::memory::PodMemory;
 use crate::node::Turn;
+use crate::restarts::Role;
 use crate::services::Shown;
 use crate::status;
 
+pub(crate) mod deadline;
+mod init;
+mod kill;
 mod looks;
+mod post_start;
 mod restore;
+mod runs;
 mod sandbox;
 mod settle;
+mod start;
 mod stop;
+mod wind_down;
 
-use sandbox::SANDBOX_RETRY;
+pub(crate) use init::Initialization;
 pub(crate) use sandbox::Sandbox;
 
 /// The machine of one pod.
@@ -35,7 +42,11 @@ pub(crate) use sandbox::Sandbox;
 pub(crate) struct PodMachine {
     pub(crate) pod: Arc<Pod>,
     pub(crate) sandbox: Sandbox,
+    /// Init containers and sidecars, then regular ones, each in the order of the spec.
     pub(crate) containers: Vec<ContainerMachine>,
+    pub(crate) initialization: Initialization,
+    /// Whether there is a sidecar among them.
+    with_sidecars: bool,
     /// The status that was last committed.
     pub(crate) status: Arc<PodStatus>,
     /// What was last written down.
@@ -45,6 +56,10 @@ pub(crate) struct PodMachine {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) start_time: Wall,
     pub(crate) ending: Option<Ending>,
+    /// When it will have lived too long, as long as that can still happen.
+    active_until: Option<Mono>,
+    /// It has lived too long; durable.
+    pub(crate) deadline_exceeded: bool,
     /// Under what time the node lists it as due.
     pub(crate) listed_deadline: Option<Mono>,
     /// Something that shows in the status may have changed.
@@ -68,24 +83,29 @@ impl PodMachine {
         now: Now,
         first_look: impl FnMut(Duration) -> Mono + Copy,
     ) -> Self {
-        let containers = pod
-            .containers
-            .iter()
-            .map(|spec| ContainerMachine::new(spec, first_look))
+        let containers: Vec<ContainerMachine> = roles(&pod)
+            .map(|(spec, role)| ContainerMachine::new(spec, role, pod.restart_policy, first_look))
             .collect();
+        let start_time = now.wall.whole_seconds();
         Self {
-            pod,
             sandbox: Sandbox::Absent { lost: false },
+            with_sidecars: containers
+                .iter()
+                .any(|container| container.role == Role::Sidecar),
+            initialization: Initialization::before(&pod),
             containers,
             status: Arc::default(),
             memory: PodMemory::default(),
             shown: None,
             ip: None,
-            start_time: now.wall.whole_seconds(),
+            start_time,
             ending: None,
+            active_until: deadline::due(&pod, start_time, now),
+            deadline_exceeded: false,
             listed_deadline: None,
             changed: true,
             synchronise: false,
+            pod,
         }
     }
 
@@ -97,9 +117,12 @@ impl PodMachine {
         self.status.phase
     }
 
-    pub(crate) fn apply(&mut self, pod: Arc<Pod>) {
+    pub(crate) fn apply(&mut self, pod: Arc<Pod>, turn: &mut Turn<'_>) {
         if pod == self.pod {
             return;
+        }
+        if pod.active_deadline != self.pod.active_deadline {
+            self.active_until = deadline::due(&pod, self.start_time, turn.now);
         }
         if let Some(deletion) = pod.deletion {
             self.end(Ending {
@@ -107,9 +130,16 @@ impl PodMachine {
                 delete: true,
             });
         }
+        let specs = roles(&self.pod).zip(roles(&pod));
+        for (container, ((old, _), (new, _))) in self.containers.iter_mut().zip(specs) {
+            if old.image != new.image {
+                container.forget_back_off();
+            }
+        }
         self.pod = pod;
         self.changed = true;
         self.synchronise = true;
+        self.meet_deadline(turn);
     }
 
     pub(crate) fn end(&mut self, ending: Ending) {
@@ -125,150 +155,22 @@ impl PodMachine {
         });
         self.changed = true;
         self.synchronise = true;
+        self.active_until = None;
+        self.forget_starts();
+        // Upstream: kubelet pkg/kubelet/prober/prober_manager.go, StopLivenessAndStartup.
+        // Differs: those of sidecars stop too; the liveness of one kills nothing that ends anyway. And what
+        // had not started does not count as started because nobody asks any more.
+        let probes = self.containers.iter_mut().flat_map(|one| &mut one.probes);
+        for probe in probes.filter(|probe| probe.kind != ProbeKind::Readiness) {
+            probe.stop();
+        }
+    }
+
+    /// Nothing is started any more, so nothing waits for a start.
+    fn forget_starts(&mut self) {
         for container in &mut self.containers {
-            // Nothing is started any more, so nothing waits for a start.
             container.waiting = None;
             container.retry_at = None;
-            for probe in &mut container.probes {
-                // Upstream: kubelet pkg/kubelet/prober/prober_manager.go, StopLivenessAndStartup.
-                if probe.kind != ProbeKind::Readiness {
-                    probe.stop();
-                }
-            }
-        }
-    }
-
-    pub(crate) fn container_started(
-        &mut self,
-        operation: OperationId,
-        result: Result<Wall, ContainerFailure>,
-        turn: &mut Turn<'_>,
-    ) {
-        let found = self.containers.iter().position(
-            |container| matches!(&container.state, State::Starting { operation: awaited, .. } if *awaited == operation),
-        );
-        let Some(index) = found else {
-            return turn.stale();
-        };
-        let container = &mut self.containers[index];
-        let State::Starting {
-            id,
-            restart_count,
-            image,
-            exit,
-            ..
-        } = container.state.clone()
-        else {
-            return;
-        };
-        let name = container.name.clone();
-        self.changed = true;
-        self.synchronise = true;
-        match result {
-            Ok(started_at) => {
-                container.run_began(id.clone(), restart_count, image, started_at, turn.now);
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Normal,
-                    "Created",
-                    "Container created".to_owned(),
-                );
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Normal,
-                    "Started",
-                    "Container started".to_owned(),
-                );
-                if let Some(exit) = exit {
-                    self.container_exited(&id, exit, turn);
-                }
-            }
-            Err(ContainerFailure::Create(message)) => {
-                container.state = State::Idle;
-                container.waiting = Some(waiting("CreateContainerError", message.clone()));
-                container.retry_at = Some(turn.now.mono + SANDBOX_RETRY);
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Warning,
-                    "Failed",
-                    format!("Error: {message}"),
-                );
-            }
-            Err(ContainerFailure::Command(message)) => {
-                // containerd keeps such a container with exit code 128 and this reason.
-                let exit = Exit {
-                    code: 128,
-                    signal: None,
-                    finished_at: turn.now.wall,
-                };
-                let terminated = Terminated {
-                    reason: Some("StartError".to_owned()),
-                    message: Some(message.clone()),
-                    ..terminated(&id, turn.now.wall, exit)
-                };
-                container.run_ended(
-                    ExitedRun {
-                        id,
-                        at: turn.now.mono,
-                        terminated,
-                    },
-                    restart_count,
-                );
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Normal,
-                    "Created",
-                    "Container created".to_owned(),
-                );
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Warning,
-                    "Failed",
-                    format!("Error: {message}"),
-                );
-            }
-        }
-    }
-
-    pub(crate) fn container_exited(&mut self, id: &ContainerId, exit: Exit, turn: &mut Turn<'_>) {
-        let found = self
-            .containers
-            .iter()
-            .position(|container| match &container.state {
-                State::Running(run) | State::Stopping { run, .. } => run.id == *id,
-                State::Starting { id: starting, .. } => starting == id,
-                State::Idle => false,
-            });
-        // An exit is told at least once, so one that is known already is nothing new.
-        let Some(index) = found else {
-            return turn.stale();
-        };
-        let container = &mut self.containers[index];
-        if let State::Starting { exit: early, .. } = &mut container.state {
-            *early = Some(exit);
-            return;
-        }
-        let (run, then) = match container.state.clone() {
-            State::Running(run) => (run, AfterStop::Policy),
-            State::Stopping { run, then, .. } => (run, then),
-            State::Idle | State::Starting { .. } => return,
-        };
-        self.changed = true;
-        self.synchronise = true;
-        let restart_count = container.restart_count();
-        let exited = ExitedRun {
-            at: turn.mono_of(exit.finished_at),
-            terminated: terminated(&run.id, run.started_at, exit),
-            id: run.id,
-        };
-        container.run_ended(exited, restart_count);
-        if let AfterStop::Restart { newest_exit } = then {
-            container.start_over = Some(newest_exit);
         }
     }
 
@@ -278,29 +180,35 @@ impl PodMachine {
         result: Result<(), String>,
         turn: &mut Turn<'_>,
     ) {
-        let found = self.containers.iter().position(|container| {
-            matches!(&container.state,
-                State::Stopping { step: StopStep::Hook { operation: awaited, .. }, .. } if *awaited == operation)
-        });
+        let of = |container: &ContainerMachine| match &container.state {
+            State::PostStart { operation, .. }
+            | State::Stopping {
+                step: StopStep::Hook { operation, .. },
+                ..
+            } => Some(*operation),
+            State::Idle | State::Starting { .. } | State::Running(_) | State::Stopping { .. } => {
+                None
+            }
+        };
+        let found = self
+            .containers
+            .iter()
+            .position(|container| of(container) == Some(operation));
         let Some(index) = found else {
             return turn.stale();
         };
+        if let State::PostStart { .. } = self.containers[index].state {
+            return self.post_start_finished(index, result, turn);
+        }
         if result.is_err() {
-            let name = self.containers[index].name.clone();
-            let message = "PreStopHook failed".to_owned();
-            self.event(
-                turn,
-                Some(&name),
-                EventKind::Warning,
-                "FailedPreStopHook",
-                message,
-            );
+            self.tell_pre_stop_failed(index, turn);
         }
         self.signal_after_hook(index, turn);
     }
 
     /// Whatever is due, is done.
     pub(crate) fn wake(&mut self, turn: &mut Turn<'_>) {
+        self.meet_deadline(turn);
         for index in 0..self.containers.len() {
             let container = &mut self.containers[index];
             if container.retry_at.is_some_and(|at| at <= turn.now.mono) {
@@ -313,22 +221,9 @@ impl PodMachine {
             } = self.containers[index].state
                 && since + grace <= turn.now.mono
             {
-                let name = self.containers[index].name.clone();
-                let message = "PreStopHook failed".to_owned();
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Warning,
-                    "FailedPreStopHook",
-                    message,
-                );
+                self.tell_pre_stop_failed(index, turn);
                 self.signal_after_hook(index, turn);
             }
-        }
-        if let Sandbox::Failed { retry_at, wait } = self.sandbox
-            && retry_at <= turn.now.mono
-        {
-            self.start_sandbox(Some(wait), turn);
         }
         self.look(
             turn,
@@ -340,7 +235,7 @@ impl PodMachine {
     /// The earliest time at which something is due, and what.
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let sandbox = match self.sandbox {
-            Sandbox::Failed { retry_at, .. } => Some(retry_at),
+            Sandbox::Failed { retry_at, .. } | Sandbox::Stuck { retry_at } => Some(retry_at),
             Sandbox::Absent { .. }
             | Sandbox::Starting { .. }
             | Sandbox::Standing
@@ -351,6 +246,7 @@ impl PodMachine {
             .iter()
             .filter_map(ContainerMachine::deadline)
             .chain(sandbox)
+            .chain(self.active_until)
             .min()
     }
 
@@ -386,12 +282,17 @@ impl PodMachine {
         for container in &self.containers {
             let running = container.running().is_some();
             assert!(
-                !running || self.sandbox == Sandbox::Standing,
+                !container.is_alive() || self.sandbox == Sandbox::Standing,
                 "a container runs only in a sandbox"
             );
             assert!(
-                !container.ready() || container.started(),
-                "only a started container is ready"
+                !container.is_alive()
+                    || (container.retry_at.is_none() && container.start_over.is_none()),
+                "only what does not run waits for its start"
+            );
+            assert!(
+                !container.ready() || container.started() || container.role == Role::Init,
+                "only a started container is ready, or an init container that has done its work"
             );
             for probe in &container.probes {
                 assert!(
@@ -409,6 +310,8 @@ impl PodMachine {
             containers: containers
                 .map(|container| (container.name.clone(), container.memory(origin)))
                 .collect(),
+            initialization: self.initialization.memory(),
+            deadline_exceeded: self.deadline_exceeded,
         }
     }
 
@@ -417,9 +320,11 @@ impl PodMachine {
         self.ending.is_some() && self.sandbox == Sandbox::Removed
     }
 
-    fn spec(&self, index: usize) -> &Container {
-        // The machines are made from the pod's containers in their order, and that list never changes.
-        &self.pod.containers[index]
+    pub(crate) fn spec(&self, index: usize) -> &Container {
+        // The machines are made from the pod's containers in their order, and those lists never change.
+        let init = &self.pod.init_containers;
+        init.get(index)
+            .unwrap_or_else(|| &self.pod.containers[index - init.len()])
     }
 
     fn deletion_grace(&self) -> Option<Duration> {
@@ -445,6 +350,14 @@ impl PodMachine {
     }
 }
 
+/// A pod's containers with what they are to it, in the order of its machines.
+fn roles(pod: &Pod) -> impl Iterator<Item = (&Container, Role)> {
+    let init = pod.init_containers.iter();
+    let regular = pod.containers.iter();
+    init.map(|spec| (spec, Role::of_init(spec)))
+        .chain(regular.map(|spec| (spec, Role::Regular)))
+}
+
 fn waiting(reason: &str, message: String) -> Waiting {
     Waiting {
         reason: Some(reason.to_owned()),
@@ -452,16 +365,23 @@ fn waiting(reason: &str, message: String) -> Waiting {
     }
 }
 
+/// What is said of a run that was there and is not to be found any more.
+///
+/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses.
+/// Shown by: e24_a_run_that_is_lost_counts_as_a_restart.
+const USED_TO_RUN: &str = "The container could not be located when the pod was deleted.  The container used to be Running";
+
 /// A run that is not to be found any more.
 pub(crate) fn lost_run(id: &ContainerId, started_at: Wall, now: Now) -> ExitedRun {
     let exit = Exit {
         code: NOT_LOCATED_CODE,
         signal: None,
         finished_at: now.wall,
+        message: None,
     };
     let terminated = Terminated {
-        reason: Some(NOT_LOCATED.0.to_owned()),
-        message: Some(NOT_LOCATED.1.to_owned()),
+        reason: Some(NOT_LOCATED.to_owned()),
+        message: Some(USED_TO_RUN.to_owned()),
         ..terminated(id, started_at, exit)
     };
     ExitedRun {

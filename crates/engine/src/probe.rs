@@ -12,14 +12,17 @@ use crate::memory::{Instant, ProbeMemory};
 use crate::schedule::Schedule;
 use crate::threshold::Run;
 
-/// The machine behind upstream's worker.
+/// One probe over all the runs of its container: what upstream's worker is.
 ///
 /// Shape: one per (pod uid, container name, kind), from the time the node knows the pod until the pod
 /// has ended; a new run of the container only changes a field.
 /// Upstream: kubelet pkg/kubelet/prober/worker.go, worker.
 /// Differs: upstream's worker begins to tick once the pod's volumes stand; the grid here begins with the
 /// pod. An attempt that is under way when its container ends is dropped when it answers, instead of
-/// being counted for the next run.
+/// being counted for the next run. A value that no attempt gave, the initial one of a run or the Failure of one
+/// that has ended, has no readiness probe look once more.
+/// Shown by: the_engine_does_what_the_kubelet_does, a18_a_container_that_waits_has_failed,
+/// a20_a_container_that_is_down_for_good_ends_the_machine, an_attempt_that_outlives_its_container_is_dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeMachine {
     pub(crate) kind: ProbeKind,
@@ -43,6 +46,9 @@ pub(crate) struct ProbeMachine {
     ended: bool,
     /// Volatile: something durable has changed since it was last written down.
     pub(crate) unnoted: bool,
+    /// Volatile: what was published and has not been told yet, in order. One look publishes twice at
+    /// most: the first value about a new run, and that it does not run.
+    published: [Option<Verdict>; 2],
     /// Volatile: why the last look became no attempt, so that it is told once.
     told: Option<Skip>,
 }
@@ -105,6 +111,7 @@ impl ProbeMachine {
             missed: None,
             ended: false,
             unnoted: true,
+            published: [None; 2],
             told: None,
         }
     }
@@ -179,9 +186,13 @@ impl ProbeMachine {
         Some(self.look(view, now, next_id))
     }
 
-    /// One evaluation. The order of the early returns is upstream's, and is the specification.
+    /// One look of a probe; the order of the early returns is upstream's, and is the specification.
     ///
     /// Upstream: kubelet pkg/kubelet/prober/worker.go, doProbe.
+    /// Shown by: the_engine_does_what_the_kubelet_does, a3_startup_goes_on_hold_with_its_success,
+    /// a7_liveness_goes_on_hold_with_its_failure, a10_startup_is_held_for_the_run_it_has_judged,
+    /// a16_nothing_without_a_status, a17_nothing_without_a_run_of_this_container,
+    /// a22_a_failed_pod_ends_the_machine.
     fn look(&mut self, view: &View, now: Mono, next_id: impl FnOnce() -> AttemptId) -> Look {
         if self.under_way.is_some() {
             self.missed = self.missed.or(Some(Missed::Tick));
@@ -206,9 +217,10 @@ impl ProbeMachine {
         let run = view.run.as_ref().ok_or(Skip::NoContainer)?;
         if self.container.as_ref() != Some(&run.id) {
             self.container = Some(run.id.clone());
-            self.verdict = Some(initial(self.kind));
+            // The first value about a run is always news, whatever was said of the run before.
+            self.verdict = None;
+            self.publish(initial(self.kind));
             self.on_hold = false;
-            self.unnoted = true;
         }
         if self.on_hold {
             return Err(Skip::OnHold(
@@ -218,8 +230,7 @@ impl ProbeMachine {
         let since = match run.state {
             ViewState::Running { since } => since,
             ViewState::NotRunning { restarts } => {
-                self.unnoted |= self.verdict != Some(Verdict::Failure);
-                self.verdict = Some(Verdict::Failure);
+                self.publish(Verdict::Failure);
                 if !restarts {
                     // The worker's return takes its result along.
                     self.verdict = None;
@@ -233,12 +244,31 @@ impl ProbeMachine {
             gate::running(self.kind, view, run.started, since, self.initial_delay, now)
         {
             if skip == Skip::Deleting {
-                self.verdict = Some(Verdict::Success);
+                self.publish(Verdict::Success);
                 self.ended = true;
             }
             return Err(skip);
         }
         Ok(run.id.clone())
+    }
+
+    /// Publishing the same value about the same run again is no news.
+    ///
+    /// Upstream: kubelet pkg/kubelet/prober/results/results_manager.go, Set.
+    /// Shown by: a1_readiness_publishes_failure_and_success_in_one_evaluation,
+    /// a2_liveness_publishes_success_once, every_change_of_a_verdict_is_told_and_nothing_else.
+    fn publish(&mut self, verdict: Verdict) {
+        if self.verdict != Some(verdict) {
+            self.verdict = Some(verdict);
+            self.unnoted = true;
+            let free = self.published.iter_mut().find(|told| told.is_none());
+            *free.expect("what one look publishes is told before the next") = Some(verdict);
+        }
+    }
+
+    /// What was published since this was last asked.
+    pub(crate) fn take_published(&mut self) -> impl Iterator<Item = Verdict> + use<> {
+        std::mem::take(&mut self.published).into_iter().flatten()
     }
 
     fn skip(&mut self, skip: Skip) -> Look {
@@ -277,7 +307,7 @@ impl ProbeMachine {
                 Verdict::Failure
             };
             changed = self.verdict != Some(verdict);
-            self.verdict = Some(verdict);
+            self.publish(verdict);
             if self.kind == ProbeKind::Startup || (self.kind == ProbeKind::Liveness && !success) {
                 self.on_hold = true;
                 self.run.clear();
@@ -299,7 +329,7 @@ impl ProbeMachine {
         next_id: impl FnOnce() -> AttemptId,
     ) -> Option<Look> {
         let missed = self.missed.take()?;
-        if self.ended || self.under_way.is_some() {
+        if self.ended {
             return None;
         }
         if missed == Missed::Trigger {
@@ -337,6 +367,7 @@ impl ProbeMachine {
 /// The verdict about a run that no attempt has judged yet.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/worker.go, newWorker (initialValue).
+/// Shown by: a14_no_attempt_within_the_initial_delay.
 pub(crate) const fn initial(kind: ProbeKind) -> Verdict {
     match kind {
         ProbeKind::Startup => Verdict::Unknown,

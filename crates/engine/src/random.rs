@@ -32,3 +32,34 @@ impl Random {
         (0..4).map(|_| format!("{:016x}", self.next())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_splitmix64() {
+        let mut random = Random::new(1_234_567, 0);
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(expected.map(|_| random.next()), expected);
+    }
+
+    #[test]
+    fn fractions_are_from_0_to_1_and_each_purpose_has_its_own() {
+        let (mut one, mut other) = (Random::new(7, 1), Random::new(7, 2));
+        let (one, other) = (
+            [(); 1_000].map(|()| one.fraction()),
+            [(); 1_000].map(|()| other.fraction()),
+        );
+        assert!(one.iter().all(|fraction| (0.0..1.0).contains(fraction)));
+        let mean = one.iter().sum::<f64>() / 1_000.0;
+        assert!((0.45..0.55).contains(&mean), "{mean}");
+        assert_ne!(one, other);
+    }
+}

@@ -49,6 +49,9 @@ pub enum What {
         /// How long it took.
         duration: Duration,
     },
+    /// The verdict has changed, by whatever cause: an attempt, a new run that no attempt has judged yet, a
+    /// container that does not run. After the attempt that caused it.
+    Verdict(Verdict),
     /// A look became no attempt. Told once for each reason in a row.
     Skipped(Skip),
 }

@@ -11,6 +11,8 @@ use probelet_model::time::Mono;
 /// Go ticker with its buffer of one does; more of them are merged into that one.
 /// Units: monotonic instants; `period` is more than zero.
 /// Upstream: kubelet pkg/kubelet/prober/worker.go, run.
+/// Shown by: ticks_stay_on_the_grid_however_late_they_are_taken,
+/// a_tick_that_falls_into_an_attempt_is_made_up_for_once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
     anchor: Mono,
@@ -69,6 +71,8 @@ impl Schedule {
     /// A triggered look moves the grid: the next tick is one full period later.
     ///
     /// Upstream: kubelet pkg/kubelet/prober/worker.go, run (the ticker is reset by a manual trigger).
+    /// Shown by: a_trigger_moves_the_grid_by_a_full_period,
+    /// b7_a_trigger_moves_the_next_look_to_a_full_period_later.
     pub(crate) fn restart(&mut self, now: Mono) {
         *self = Self {
             anchor: now,

@@ -27,6 +27,8 @@ struct Entry {
 /// What Services see of a pod; only when this changes can endpoints change.
 ///
 /// Upstream: staging/src/k8s.io/endpointslice/util/controller_utils.go, podEndpointsChanged.
+/// Shown by: f4_terminating_and_ready, f8_no_pod_ip, f13_the_trigger_time_is_when_ready_changed,
+/// a_change_of_labels_moves_the_pod_from_one_service_to_the_other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
     pod: Arc<Pod>,
@@ -91,8 +93,12 @@ impl Services {
 }
 
 impl Entry {
+    /// The Endpoints are written when they are other than those that were written last.
+    ///
     /// Upstream: pkg/controller/endpoint/endpoints_controller.go, syncService;
     /// staging/src/k8s.io/endpointslice/trigger_time_tracker.go (at first the Service's own time).
+    /// Shown by: f13_the_trigger_time_is_when_ready_changed,
+    /// f14_a_change_of_annotations_alone_writes_nothing, a_service_that_changes_gets_other_endpoints.
     fn change(
         &mut self,
         key: &ObjectKey,

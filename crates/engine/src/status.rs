@@ -1,203 +1,121 @@
 //! A pod's status, made anew from its machines each time.
 
-use probelet_model::pod::RestartPolicy;
-use probelet_model::status::{
-    Condition, ConditionKind, ContainerState, ContainerStatus, Phase, PodIp, PodStatus, Terminated,
-};
-use probelet_model::time::{Now, Wall};
+use probelet_model::status::{ContainerStatus, Phase, PodIp, PodStatus};
+use probelet_model::time::Now;
 
-use crate::container::{ContainerMachine, NOT_LOCATED, NOT_LOCATED_CODE};
+use crate::container::{ContainerMachine, Surroundings};
 use crate::node::Config;
-use crate::pod::{PodMachine, Sandbox};
+use crate::pod::{PodMachine, Sandbox, deadline};
 
-/// The whole status.
+mod conditions;
+mod ended;
+mod phase;
+
+use conditions::Scene;
+use phase::Part;
+
+/// How many bytes of termination messages a pod's status holds; its containers share them.
 ///
-/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, generateAPIPodStatus.
+/// Upstream: kubelet pkg/kubelet/container/runtime.go, MaxPodTerminationMessageLogLength.
+/// Shown by: last_words_are_told_within_the_pods_budget.
+const MESSAGE_BUDGET: usize = 12 * 1024;
+
+/// A pod's whole status.
+///
+/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, generateAPIPodStatus; status/status_manager.go,
+/// mergePodStatus.
+/// Shown by: e1_a_new_pod_with_two_containers,
+/// a_sidecar_that_runs_when_an_init_container_fails_for_good_is_stopped,
+/// a_pod_that_has_lived_too_long_fails_and_is_stopped.
 pub(crate) fn pod_status(machine: &PodMachine, config: &Config, now: Now) -> PodStatus {
     let before = &*machine.status;
     let pod = &machine.pod;
-    let specs = pod.containers.iter();
-    let gone = machine.has_ended() && machine.ending.is_some_and(|ending| ending.delete);
-    let containers: Vec<ContainerStatus> = machine
-        .containers
-        .iter()
-        .zip(specs)
-        .map(|(container, spec)| container.status(spec))
-        .map(|status| if gone { at_the_end(status) } else { status })
+    let around = Surroundings {
+        with_init: !pod.init_containers.is_empty(),
+        initialized: machine.initialization.is_done(),
+        message_limit: MESSAGE_BUDGET / machine.containers.len().max(1),
+    };
+    let told = |(index, container): (usize, &ContainerMachine)| {
+        container.status(machine.spec(index), around)
+    };
+    let mut containers = machine.containers.iter().enumerate().map(told);
+    let mut init: Vec<_> = containers
+        .by_ref()
+        .take(pod.init_containers.len())
         .collect();
-    let mut phase = phase(&containers, pod.restart_policy);
-    if gone {
-        phase = final_phase(&containers, phase);
-    } else if machine.containers.iter().any(ContainerMachine::is_starting) && phase.is_terminal() {
-        // The next run has been asked for, whatever the policy says of the one before. Upstream kills and
-        // starts in one synchronisation, and looks at nothing in between.
-        phase = Phase::Running;
+    let mut regular: Vec<_> = containers.collect();
+
+    let alive = machine.containers.iter().any(ContainerMachine::is_alive);
+    let gone = machine.has_ended() && machine.ending.is_some_and(|ending| ending.delete);
+    let phase = internal_phase(machine, &init, &regular);
+    if gone || (phase.is_terminal() && !alive) {
+        ended::account_for_all(&mut init, &mut regular, around.initialized);
     }
-    if before.phase.is_terminal() {
-        phase = before.phase;
-    }
-    let ready = containers_ready(&containers, phase);
-    let conditions = [
-        Truth::of(
-            ConditionKind::PodReadyToStartContainers,
-            machine.sandbox == Sandbox::Standing,
-        ),
-        Truth {
-            reason: (phase == Phase::Succeeded).then_some("PodCompleted"),
-            ..Truth::of(ConditionKind::Initialized, true)
-        },
-        Truth {
-            kind: ConditionKind::Ready,
-            ..ready.clone()
-        },
-        ready,
-        Truth::of(ConditionKind::PodScheduled, true),
-    ];
-    let conditions = conditions.map(|truth| truth.condition(before, pod.meta.generation, now.wall));
+    let phase = if gone {
+        ended::final_phase(&regular, phase)
+    } else {
+        phase
+    };
+    let scene = Scene {
+        pod,
+        init: &init,
+        regular: &regular,
+        phase,
+        // Here the sandbox of a pod that has ended stands until the pod goes, but nothing starts in it.
+        stands: machine.sandbox == Sandbox::Standing && (alive || !phase.is_terminal()),
+    };
+    let conditions = scene.conditions(before, now.wall);
+    // Nobody is told that a pod has ended while one of its containers may still run.
+    let shown = if phase.is_terminal() && alive {
+        before.phase
+    } else {
+        phase
+    };
+    let (reason, message) = if shown == before.phase {
+        (before.reason.clone(), before.message.clone())
+    } else if machine.deadline_exceeded && shown == Phase::Failed {
+        (
+            Some(deadline::REASON.to_owned()),
+            Some(deadline::MESSAGE.to_owned()),
+        )
+    } else {
+        (None, None)
+    };
     PodStatus {
         observed_generation: (pod.meta.generation > 0).then_some(pod.meta.generation),
-        phase,
+        phase: shown,
         conditions: conditions.into(),
-        reason: None,
-        message: None,
+        foreign_conditions: pod.foreign_conditions.clone(),
+        reason,
+        message,
         host_ip: Some(config.host_ip),
         pod_ip: machine.ip,
         pod_ips: machine.ip.map(|ip| PodIp { ip }).into_iter().collect(),
         start_time: Some(machine.start_time),
-        container_statuses: containers,
+        init_container_statuses: init,
+        container_statuses: regular,
         qos_class: Some("BestEffort".to_owned()),
     }
 }
 
-/// What the containers together amount to.
-///
-/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, getPhase (without init containers).
-#[must_use]
-pub fn phase(containers: &[ContainerStatus], policy: RestartPolicy) -> Phase {
-    let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
-    for container in containers {
-        match (&container.state, &container.last_state) {
-            (ContainerState::Running(_), _) => running += 1,
-            (ContainerState::Terminated(end), _) | (ContainerState::Waiting(_), Some(end)) => {
-                stopped += 1;
-                succeeded += u32::from(end.exit_code == 0);
-            }
-            (ContainerState::Waiting(_), None) => waiting += 1,
-        }
+/// The phase as the node knows it, which it tells only once no container can run any more.
+fn internal_phase(
+    machine: &PodMachine,
+    init: &[ContainerStatus],
+    regular: &[ContainerStatus],
+) -> Phase {
+    let before = machine.status.phase;
+    if before.is_terminal() {
+        return before;
     }
-    if waiting > 0 {
-        Phase::Pending
-    } else if running > 0 {
-        Phase::Running
-    } else if stopped == 0 {
-        Phase::Pending
-    } else {
-        match policy {
-            RestartPolicy::Always => Phase::Running,
-            _ if stopped == succeeded => Phase::Succeeded,
-            RestartPolicy::Never => Phase::Failed,
-            RestartPolicy::OnFailure => Phase::Running,
-        }
+    if machine.deadline_exceeded {
+        return Phase::Failed;
     }
-}
-
-/// A container of a pod of which nothing is left: one that has not been seen to end counts as lost.
-///
-/// Upstream: kubelet pkg/kubelet/status/status_manager.go, TerminatePod.
-fn at_the_end(status: ContainerStatus) -> ContainerStatus {
-    match status.state {
-        ContainerState::Terminated(_) => status,
-        ContainerState::Running(_) | ContainerState::Waiting(_) => {
-            let lost = Terminated {
-                exit_code: NOT_LOCATED_CODE,
-                reason: Some(NOT_LOCATED.0.to_owned()),
-                message: Some(NOT_LOCATED.1.to_owned()),
-                ..Terminated::default()
-            };
-            ContainerStatus {
-                state: ContainerState::Terminated(lost),
-                ..status
-            }
-        }
-    }
-}
-
-/// The phase of a pod that has been made to end: all of its containers have, whatever the policy.
-///
-/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, getPhase (podIsTerminal).
-fn final_phase(containers: &[ContainerStatus], phase: Phase) -> Phase {
-    let ended_well = |status: &ContainerStatus| matches!(&status.state, ContainerState::Terminated(end) if end.exit_code == 0);
-    match phase {
-        Phase::Succeeded | Phase::Failed => phase,
-        Phase::Pending | Phase::Running if containers.iter().all(ended_well) => Phase::Succeeded,
-        Phase::Pending | Phase::Running => Phase::Failed,
-    }
-}
-
-/// Upstream: kubelet pkg/kubelet/status/generate.go, GenerateContainersReadyCondition.
-fn containers_ready(containers: &[ContainerStatus], phase: Phase) -> Truth {
-    let unready: Vec<&str> = containers
-        .iter()
-        .filter(|container| !container.ready)
-        .map(|container| container.name.as_str())
-        .collect();
-    let kind = ConditionKind::ContainersReady;
-    match phase {
-        Phase::Succeeded => Truth {
-            reason: Some("PodCompleted"),
-            ..Truth::of(kind, false)
-        },
-        Phase::Failed => Truth {
-            reason: Some("PodFailed"),
-            ..Truth::of(kind, false)
-        },
-        Phase::Pending | Phase::Running if unready.is_empty() => Truth::of(kind, true),
-        Phase::Pending | Phase::Running => Truth {
-            reason: Some("ContainersNotReady"),
-            message: Some(format!(
-                "containers with unready status: [{}]",
-                unready.join(" ")
-            )),
-            ..Truth::of(kind, false)
-        },
-    }
-}
-
-/// A condition without its times.
-#[derive(Clone, Debug)]
-struct Truth {
-    kind: ConditionKind,
-    status: bool,
-    reason: Option<&'static str>,
-    message: Option<String>,
-}
-
-impl Truth {
-    const fn of(kind: ConditionKind, status: bool) -> Self {
-        Self {
-            kind,
-            status,
-            reason: None,
-            message: None,
-        }
-    }
-
-    /// The transition time moves with the status alone, not with the reason.
-    ///
-    /// Upstream: kubelet pkg/kubelet/status/status_manager.go, updateLastTransitionTime.
-    fn condition(self, before: &PodStatus, generation: i64, now: Wall) -> Condition {
-        let same = before
-            .condition(self.kind)
-            .filter(|condition| condition.status == self.status);
-        Condition {
-            kind: self.kind,
-            status: self.status,
-            reason: self.reason.map(str::to_owned),
-            message: self.message,
-            last_transition_time: same.map_or(now.whole_seconds(), |condition| {
-                condition.last_transition_time
-            }),
-            observed_generation: (generation > 0).then_some(generation),
-        }
-    }
+    let statuses = init.iter().chain(regular);
+    let parts = machine.containers.iter().zip(statuses);
+    phase::phase(parts.map(|(container, status)| Part {
+        role: container.role,
+        restarts: &container.restarts,
+        status,
+    }))
 }

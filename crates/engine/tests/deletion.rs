@@ -26,6 +26,19 @@ fn while_the_sandbox_is_being_made() {
     };
     assert_eq!(end.exit_code, 137);
     assert_eq!(end.reason.as_deref(), Some("ContainerStatusUnknown"));
+    let message = "The container could not be located when the pod was terminated";
+    assert_eq!(end.message.as_deref(), Some(message));
+}
+
+#[test]
+fn without_a_grace_no_hook_runs_and_2_seconds_are_left() {
+    let plan = container("c").pre_stop(HookPlan::Ends(secs(1.0), true));
+    let mut rig = Rig::of(pod("p").with(plan));
+    rig.run_until(2.0);
+    rig.delete("p", 0.0);
+    rig.run_until(10.0);
+    assert!(rig.hooks("c").is_empty());
+    assert_eq!(rig.stops("c"), [(2.0, 2.0)]);
 }
 
 #[test]
@@ -222,4 +235,17 @@ fn two_containers_end_side_by_side() {
         .map(|(_, text)| text)
         .collect();
     assert_eq!(killing, ["Stopping container a", "Stopping container b"]);
+}
+
+#[test]
+fn what_had_not_started_does_not_start_by_a_deletion() {
+    let plan = container("c")
+        .startup(every(2.0).failures(10), "f")
+        .ignores_term();
+    let mut rig = Rig::of(pod("p").with(plan));
+    rig.run_until(5.0);
+    rig.delete("p", 10.0);
+    rig.run_until(14.0);
+    assert_eq!(rig.status("p").container_statuses[0].started, Some(false));
+    assert_eq!(rig.ready("p"), [(0.0, false)]);
 }

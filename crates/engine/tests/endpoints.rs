@@ -6,7 +6,7 @@ use probelet_model::probe::PortRef;
 use probelet_model::service::{EndpointPort, EndpointSubset, Service, ServicePort};
 use probelet_model::status::{Condition, ConditionKind, Phase, PodStatus};
 
-use crate::rig::plan::{ContainerPlan, container, every, pod, secs, service};
+use crate::rig::plan::{ContainerPlan, container, every, init, pod, secs, service, sidecar};
 use crate::rig::{Rig, WALL};
 
 /// A pod `p` behind a Service `web`, ready or not, that takes no notice of TERM.
@@ -203,6 +203,35 @@ fn f10_a_named_port_that_the_pod_has_not() {
 }
 
 #[test]
+fn ports_that_the_same_addresses_serve_share_a_subset() {
+    let mut both = service("both", "w");
+    let admin = ServicePort {
+        name: "admin".to_owned(),
+        target_port: PortRef::Name("admin".to_owned()),
+        ..both.ports[0].clone()
+    };
+    both.ports.push(admin);
+    both.ports[0].name = "http".to_owned();
+    let mut rig = Rig::new();
+    rig.serve(both);
+    let ports_of_subsets = |rig: &Rig| -> Vec<Vec<u16>> {
+        let (_, change) = rig.endpoints("both").pop().unwrap();
+        let ports = |subset: &EndpointSubset| subset.ports.iter().map(|port| port.port).collect();
+        change.endpoints.subsets.iter().map(ports).collect()
+    };
+    rig.apply(
+        pod("p1")
+            .label("app", "w")
+            .with(container("c").port("admin", 9000)),
+    );
+    rig.run_until(1.0);
+    assert_eq!(ports_of_subsets(&rig), [[9000, 8080]]);
+    rig.apply(pod("p2").label("app", "w").with(container("d")));
+    rig.run_until(2.0);
+    assert_eq!(ports_of_subsets(&rig), [[9000], [8080]]);
+}
+
+#[test]
 fn f11_a_ready_and_an_unready_pod_share_a_subset() {
     let mut rig = Rig::new();
     rig.serve(service("web", "w"));
@@ -338,4 +367,76 @@ fn a_headless_service_without_ports_lists_addresses_alone() {
     assert_eq!(made.subsets.len(), 1);
     assert!(made.subsets[0].ports.is_empty());
     assert_eq!(made.subsets[0].addresses.len(), 1);
+}
+
+#[test]
+fn only_a_headless_service_without_ports_lists_addresses_without_them() {
+    let rig = served("s");
+    let (pod, status) = (rig.pod("p"), rig.status("p"));
+    let made = |service: &Service| {
+        let candidate = Candidate {
+            pod: &pod,
+            status: &status,
+            terminating: false,
+        };
+        endpoints(service, "node", [candidate].into_iter()).unwrap()
+    };
+    let headless = Service {
+        headless: true,
+        ..service("web", "p")
+    };
+    let subsets = made(&headless).subsets;
+    assert_eq!(subsets.len(), 1);
+    assert_eq!(
+        subsets[0].ports.len(),
+        1,
+        "a headless Service with a port has it"
+    );
+    let portless = Service {
+        ports: Vec::new(),
+        ..service("web", "p")
+    };
+    assert!(made(&portless).subsets.is_empty());
+}
+
+#[test]
+fn an_address_has_a_host_name_where_the_pods_subdomain_is_the_service() {
+    for (subdomain, expected) in [
+        (Some("web"), Some("p")),
+        (Some("other"), None),
+        (None, None),
+    ] {
+        let mut plan = pod("p").with(container("c"));
+        plan.pod.subdomain = subdomain.map(str::to_owned);
+        let mut rig = Rig::of(plan);
+        rig.run_until(1.0);
+        let (pod, status) = (rig.pod("p"), rig.status("p"));
+        let candidate = Candidate {
+            pod: &pod,
+            status: &status,
+            terminating: false,
+        };
+        let made = endpoints(&service("web", "p"), "node", [candidate].into_iter()).unwrap();
+        let address = &made.subsets[0].addresses[0];
+        assert_eq!(address.hostname.as_deref(), expected, "{subdomain:?}");
+    }
+}
+
+#[test]
+fn a_named_port_may_be_a_sidecars() {
+    let plan = pod("p")
+        .init(sidecar("s").port("admin", 9000))
+        .init(init("i", 1.0).port("never", 9001))
+        .with(container("c"));
+    let mut rig = Rig::of(plan);
+    for port in ["admin", "never"] {
+        let mut named = service(port, "p");
+        named.ports[0].target_port = PortRef::Name(port.to_owned());
+        rig.serve(named);
+    }
+    rig.run_until(5.0);
+    assert_eq!(rig.addresses("admin").0, ["10.0.0.1"]);
+    let (_, change) = rig.endpoints("admin").pop().unwrap();
+    assert_eq!(change.endpoints.subsets[0].ports[0].port, 9000);
+    assert_eq!(rig.addresses("never").0.len(), 0);
 }

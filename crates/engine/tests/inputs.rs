@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use probelet_engine::effect::EventKind;
 use probelet_engine::input::{AttemptId, Exit, Input, OperationId};
 use probelet_model::probe::ProbeKind::{Liveness, Readiness};
 use probelet_model::probe::ProberError;
@@ -22,6 +23,7 @@ fn answers_that_nobody_waits_for_are_counted_and_change_nothing() {
         code: 1,
         signal: None,
         finished_at,
+        message: None,
     };
     let stale = [
         Input::PodStarted {
@@ -77,6 +79,7 @@ fn an_exit_told_twice_restarts_once() {
         code: 1,
         signal: None,
         finished_at: rig.now().wall,
+        message: None,
     };
     rig.tell(Input::ContainerExited {
         pod: uid("p"),
@@ -100,6 +103,7 @@ fn an_exit_told_before_the_start_it_belongs_to_is_not_lost() {
         code: 7,
         signal: None,
         finished_at: rig.now().wall,
+        message: None,
     };
     rig.tell(Input::ContainerExited {
         pod: uid("p"),
@@ -248,5 +252,45 @@ fn a_wake_with_nothing_due_does_nothing() {
     assert_eq!(
         (deadline.pod, deadline.at),
         (uid("p"), rig.now().mono + Duration::from_secs(5))
+    );
+}
+
+#[test]
+fn another_image_waits_for_no_back_off() {
+    let crashing = || container("c").start_takes(0.0).exits(0.0, 1);
+    for down in [false, true] {
+        let mut rig = Rig::of(pod("p").with(crashing()));
+        rig.run_until(50.0);
+        assert_eq!(rig.starts("c").len(), 4, "the next would come at 70");
+        if down {
+            rig.crash();
+        }
+        let mut other = rig.pod("p");
+        other.containers[0].image = "example/app:2".to_owned();
+        rig.apply_again(other);
+        if down {
+            rig.boot();
+        }
+        rig.run_until(85.0);
+        let after: Vec<f64> = rig.starts("c")[4..].iter().map(|(at, _)| *at).collect();
+        assert_eq!(
+            after,
+            [50.0, 60.0, 80.0],
+            "at once, and then from the first wait on"
+        );
+    }
+}
+
+#[test]
+fn the_engine_tells_which_pods_it_runs_and_how_they_stand() {
+    let mut rig = Rig::of(pod("p").with(container("c")));
+    rig.run_until(1.0);
+    let known: Vec<_> = rig.engine().pods().cloned().collect();
+    assert_eq!(known, [uid("p")]);
+    let status = rig.engine().status(&uid("p")).unwrap();
+    assert_eq!(*status, rig.status("p"), "as it was last committed");
+    assert_eq!(
+        [EventKind::Normal, EventKind::Warning].map(EventKind::as_str),
+        ["Normal", "Warning"]
     );
 }

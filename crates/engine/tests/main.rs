@@ -4,17 +4,29 @@
 //! are named after what their rows are about. Start reading at [`rig`].
 
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod deletion;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
+mod init;
+#[cfg(test)]
 mod inputs;
+#[cfg(test)]
+mod kubelet;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod post_start;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod sidecars;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

@@ -8,8 +8,8 @@ use probelet_model::probe::ProbeKind;
 use probelet_model::status::ContainerState;
 
 use crate::rig::plan::{
-    ContainerPlan, HookPlan, PodPlan, ProbePlan, SandboxFailure, Start, container, every, pod,
-    secs, service,
+    ContainerPlan, HookPlan, PodPlan, ProbePlan, SandboxFailure, Start, container, every, init,
+    pod, secs, service,
 };
 use crate::rig::{Rig, uid};
 
@@ -61,7 +61,7 @@ fn script() -> impl Strategy<Value = String> {
     .prop_map(|letters| letters.into_iter().collect())
 }
 
-fn a_container(name: &'static str) -> impl Strategy<Value = ContainerPlan> {
+fn a_container(name: &'static str) -> BoxedStrategy<ContainerPlan> {
     let probes = (
         proptest::option::of((probe(), script())),
         proptest::option::of((probe(), script(), 1..3_u32, 0..30_u8)),
@@ -78,39 +78,108 @@ fn a_container(name: &'static str) -> impl Strategy<Value = ContainerPlan> {
         ],
         proptest::option::of((0..9_u8, any::<bool>())),
     );
-    (probes, life).prop_map(move |((startup, readiness, liveness), life)| {
-        let (starts, ends, on_term, start, hook) = life;
-        let mut plan = container(name).start_takes(f64::from(starts) / 10.0);
-        if let Some((probe, script)) = startup {
-            plan = plan.startup(probe, &script);
+    (probes, life)
+        .prop_map(move |((startup, readiness, liveness), life)| {
+            let (starts, ends, on_term, start, hook) = life;
+            let mut plan = container(name).start_takes(f64::from(starts) / 10.0);
+            if let Some((probe, script)) = startup {
+                plan = plan.startup(probe, &script);
+            }
+            if let Some((probe, script, successes, latency)) = readiness {
+                plan = plan.readiness(probe.successes(successes), &script);
+                plan = plan.latency(ProbeKind::Readiness, f64::from(latency) / 10.0);
+            }
+            if let Some((probe, script, latency)) = liveness {
+                plan = plan.liveness(probe, &script);
+                plan = plan.latency(ProbeKind::Liveness, f64::from(latency) / 10.0);
+            }
+            plan = match on_term {
+                Some((after, code)) => plan.on_term(f64::from(after), code),
+                None => plan.ignores_term(),
+            };
+            if let Some((after, code)) = ends {
+                plan = plan.exits(f64::from(after), code);
+            }
+            if let Some((after, well)) = hook {
+                plan = plan.pre_stop(HookPlan::Ends(secs(f64::from(after)), well));
+            }
+            plan.then(move |life| life.start = start)
+                .then(|life| life.start = Start::Well)
+        })
+        .boxed()
+}
+
+/// An ordinary init container that fails a few times at first.
+fn an_init_container(name: &'static str) -> impl Strategy<Value = ContainerPlan> {
+    (0..10_u8, 0..3_usize, 0..10_u8).prop_map(move |(starts, failures, takes)| {
+        let mut plan = init(name, f64::from(takes)).start_takes(f64::from(starts) / 10.0);
+        for _ in 0..failures {
+            let ends_well = plan.lives.pop().expect("there is a first life");
+            let mut fails = ends_well.clone();
+            fails.ends = Some((secs(0.5), 1));
+            plan.lives.extend([fails, ends_well]);
         }
-        if let Some((probe, script, successes, latency)) = readiness {
-            plan = plan.readiness(probe.successes(successes), &script);
-            plan = plan.latency(ProbeKind::Readiness, f64::from(latency) / 10.0);
+        plan
+    })
+}
+
+/// What stands in `initContainers`.
+fn init_containers(
+    ordinary: &'static str,
+    beside: &'static str,
+) -> BoxedStrategy<Vec<ContainerPlan>> {
+    let hook = || {
+        (0..5_u8, any::<bool>())
+            .prop_map(|(after, well)| HookPlan::Ends(secs(f64::from(after)), well))
+    };
+    let sidecar = move || {
+        let hooks = proptest::option::of(vec(hook(), 1..3));
+        (a_container(beside), hooks).prop_map(|(plan, hooks)| {
+            let plan = plan.policy(RestartPolicy::Always);
+            match hooks {
+                Some(hooks) => plan.post_start(&hooks),
+                None => plan,
+            }
+        })
+    };
+    prop_oneof![
+        3 => Just(Vec::new()),
+        1 => an_init_container(ordinary).prop_map(|one| vec![one]),
+        1 => sidecar().prop_map(|one| vec![one]),
+        1 => (an_init_container(ordinary), sidecar()).prop_map(|(one, two)| vec![one, two]),
+        1 => (sidecar(), an_init_container(ordinary)).prop_map(|(one, two)| vec![one, two]),
+    ]
+    .boxed()
+}
+
+/// Hooks, and a policy of its own, for one of the regular containers.
+fn seasoned(plan: impl Strategy<Value = ContainerPlan>) -> impl Strategy<Value = ContainerPlan> {
+    let hook = (0..5_u8, any::<bool>())
+        .prop_map(|(after, well)| HookPlan::Ends(secs(f64::from(after)), well));
+    let policy = prop_oneof![
+        Just(RestartPolicy::Always),
+        Just(RestartPolicy::OnFailure),
+        Just(RestartPolicy::Never)
+    ];
+    let hooks = proptest::option::of(vec(hook, 1..3));
+    let own = proptest::option::of((policy, any::<bool>()));
+    (plan, hooks, own).prop_map(|(mut plan, hooks, own)| {
+        if let Some(hooks) = hooks {
+            plan = plan.post_start(&hooks);
         }
-        if let Some((probe, script, latency)) = liveness {
-            plan = plan.liveness(probe, &script);
-            plan = plan.latency(ProbeKind::Liveness, f64::from(latency) / 10.0);
+        if let Some((policy, ruled)) = own {
+            plan = plan.policy(policy);
+            if ruled {
+                plan = plan.rule(true, &[1, 143]);
+            }
         }
-        plan = match on_term {
-            Some((after, code)) => plan.on_term(f64::from(after), code),
-            None => plan.ignores_term(),
-        };
-        if let Some((after, code)) = ends {
-            plan = plan.exits(f64::from(after), code);
-        }
-        if let Some((after, well)) = hook {
-            plan = plan.pre_stop(HookPlan::Ends(secs(f64::from(after)), well));
-        }
-        plan.then(move |life| life.start = start)
-            .then(|life| life.start = Start::Well)
+        plan
     })
 }
 
 fn a_pod(
     name: &'static str,
-    first: &'static str,
-    second: &'static str,
+    [ordinary, beside, first, second]: [&'static str; 4],
 ) -> impl Strategy<Value = PodPlan> {
     let policy = prop_oneof![
         3 => Just(RestartPolicy::Always),
@@ -122,17 +191,25 @@ fn a_pod(
         0..3,
     );
     let containers = (
-        a_container(first),
+        init_containers(ordinary, beside),
+        seasoned(a_container(first)),
         proptest::option::of(a_container(second)),
     );
-    (policy, failures, containers, 0..20_u8).prop_map(
-        move |(policy, failures, (first, second), takes)| {
-            let plan = pod(name)
+    let deadline = prop_oneof![4 => Just(None), 1 => (1..200_u8).prop_map(Some)];
+    (policy, failures, containers, 0..20_u8, deadline).prop_map(
+        move |(policy, failures, (init, first, second), takes, deadline)| {
+            let mut plan = pod(name)
                 .policy(policy)
                 .grace(6.0)
                 .sandbox_fails(&failures)
                 .sandbox_takes(f64::from(takes) / 10.0)
                 .with(first);
+            for container in init {
+                plan = plan.init(container);
+            }
+            if let Some(seconds) = deadline {
+                plan = plan.active_deadline(f64::from(seconds));
+            }
             match second {
                 Some(second) => plan.with(second),
                 None => plan,
@@ -162,8 +239,9 @@ fn act(rig: &mut Rig, name: &str, deed: Deed) {
             rig.boot();
         }
         Deed::Kill(which) if there => {
-            let containers = rig.pod(name).containers;
-            let container = &containers[usize::from(which) % containers.len()];
+            let pod = rig.pod(name);
+            let containers: Vec<_> = pod.all_containers().collect();
+            let container = containers[usize::from(which) % containers.len()];
             if let Some(id) = rig.run_id(name, container.name.as_str()) {
                 rig.end_run(&uid(name), &id, i32::from(which % 3), None);
             }
@@ -177,6 +255,9 @@ fn act(rig: &mut Rig, name: &str, deed: Deed) {
         Deed::Retag(which) if there => {
             let mut other = rig.pod(name);
             other.containers[0].image = format!("example/app:{which}");
+            if let Some(init) = other.init_containers.first_mut() {
+                init.image = format!("example/app:{which}");
+            }
             rig.apply_again(other);
         }
         Deed::Delete(grace) if there => rig.delete(name, f64::from(grace)),
@@ -199,7 +280,8 @@ fn assert_agreement(rig: &Rig) {
             .engine()
             .status(pod)
             .expect("a pod that is run has a status");
-        for container in &status.container_statuses {
+        let init = status.init_container_statuses.iter();
+        for container in init.chain(&status.container_statuses) {
             let said = match &container.state {
                 ContainerState::Running(_) => container.container_id.clone(),
                 ContainerState::Waiting(_) | ContainerState::Terminated(_) => None,
@@ -208,7 +290,14 @@ fn assert_agreement(rig: &Rig) {
             let runs = rig
                 .run_id(name, &container.name)
                 .map(|id| format!("probelet://{id}"));
-            assert_eq!(said, runs, "{} of {name}", container.name);
+            // One whose postStart hook has not gone well is not told of yet.
+            let spec = rig.pod(name).container(&container.name).cloned();
+            let hooked = spec.is_some_and(|spec| spec.post_start.is_some());
+            assert!(
+                said == runs || (said.is_none() && hooked),
+                "{} of {name}: {said:?}, {runs:?}",
+                container.name
+            );
         }
     }
 }
@@ -218,8 +307,8 @@ proptest! {
 
     #[test]
     fn the_checks_hold_whatever_comes(
-        first in a_pod("p", "a", "b"),
-        second in a_pod("q", "c", "d"),
+        first in a_pod("p", ["i", "s", "a", "b"]),
+        second in a_pod("q", ["j", "t", "c", "d"]),
         deeds in vec((0..400_u16, any::<bool>(), deed()), 0..20),
     ) {
         let mut rig = Rig::new();

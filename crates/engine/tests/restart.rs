@@ -251,6 +251,20 @@ fn never_with_two_containers_names_the_probe() {
 }
 
 #[test]
+fn never_with_a_second_container_on_its_way_names_the_probe() {
+    let sick = || container("c").liveness(every(10.0).grace(5.0), "f");
+    let starting = container("d").start_takes(40.0);
+    let hooked = container("d").post_start(&[HookPlan::Ends(secs(40.0), true)]);
+    for other in [starting, hooked] {
+        let mut rig = Rig::of(pod("p").policy(Never).with(sick()).with(other));
+        rig.run_until(60.0);
+        let killing = "Container c failed liveness probe";
+        assert_eq!(rig.events("Killing"), [(30.0, killing.to_owned())]);
+        assert_eq!(rig.stops("c"), [(30.0, 5.0)]);
+    }
+}
+
+#[test]
 fn d18_on_failure_restarts_what_liveness_killed_whatever_its_exit_code() {
     let plan = container("c")
         .liveness(every(10.0), "fffs")

@@ -276,6 +276,8 @@ fn e10_never_all_have_ended_well() {
         reason,
         None,
     );
+    let sandbox = ConditionKind::PodReadyToStartContainers;
+    assert_condition(&rig.condition("p", sandbox), false, None, None);
     assert!(ready_names(&status).is_empty());
 }
 
@@ -382,6 +384,8 @@ fn e24_a_run_that_is_lost_counts_as_a_restart() {
     let container = &status.container_statuses[0];
     let last = container.last_state.as_ref().unwrap();
     assert_eq!(last.reason.as_deref(), Some("ContainerStatusUnknown"));
+    let message = "The container could not be located when the pod was deleted.  The container used to be Running";
+    assert_eq!(last.message.as_deref(), Some(message));
     assert_eq!(last.exit_code, 137);
     assert_eq!(container.restart_count, 1);
     assert_eq!(rig.sandboxes(), [0.0, 5.0]);

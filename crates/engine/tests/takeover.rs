@@ -1,10 +1,10 @@
 //! An agent dies and another takes its place: what the engine must have remembered.
 
-use probelet_model::pod::RestartPolicy::OnFailure;
+use probelet_model::pod::RestartPolicy::{Never, OnFailure};
 use probelet_model::probe::ProbeKind::{Liveness, Readiness, Startup};
 use probelet_model::status::{ConditionKind, ContainerState, Phase};
 
-use crate::rig::plan::{PodPlan, Start, container, every, pod, secs, service};
+use crate::rig::plan::{HookPlan, PodPlan, Start, container, every, init, pod, secs, service};
 use crate::rig::{Rig, WALL};
 
 /// A slow start, a readiness that comes and goes, a liveness that kills at 60, and a neighbour that
@@ -423,4 +423,82 @@ fn an_image_that_changed_while_no_agent_was_there_restarts() {
     let killing = "Container c definition changed, will be restarted";
     assert_eq!(rig.events("Killing"), [(5.0, killing.to_owned())]);
     assert_eq!(rig.status("p").container_statuses[0].image, "example/app:2");
+}
+
+#[test]
+fn a_pre_stop_hook_runs_again_with_the_next_agent_in_what_is_left_of_the_grace() {
+    let plan = || {
+        let hook = HookPlan::Ends(secs(6.0), true);
+        pod("p").with(container("c").pre_stop(hook).on_term(1.0, 0))
+    };
+    let mut rig = Rig::of(plan());
+    rig.run_until(10.0);
+    rig.delete("p", 20.0);
+    rig.run_until(14.0);
+    rig.restart_agent();
+    rig.run_until(60.0);
+    assert_eq!(rig.hooks("c"), [(10.0, 20.0), (14.0, 16.0)]);
+    assert_eq!(rig.stops("c"), [(20.0, 10.0)], "10 seconds are used up");
+    assert_eq!(rig.events("Killing").len(), 1);
+    assert_eq!(rig.ended(), [(21.0, true)]);
+
+    // Nothing is left of it.
+    let mut rig = Rig::of(plan());
+    rig.run_until(10.0);
+    rig.delete("p", 20.0);
+    rig.run_until(14.0);
+    rig.crash();
+    rig.run_until(40.0);
+    rig.boot();
+    rig.run_until(60.0);
+    assert_eq!(rig.hooks("c").len(), 1);
+    assert_eq!(rig.stops("c"), [(40.0, 2.0)]);
+}
+
+#[test]
+fn a_stop_that_is_asked_for_again_keeps_its_grace() {
+    // The pod's grace, because nothing is kept and nothing is started, and not the probe's.
+    let plan = container("c")
+        .liveness(every(10.0).failures(1).grace(5.0), "f")
+        .ignores_term();
+    let mut rig = Rig::of(pod("p").policy(Never).with(plan));
+    rig.run_until(12.0);
+    rig.restart_agent();
+    rig.run_until(60.0);
+    assert_eq!(rig.stops("c"), [(10.0, 30.0), (12.0, 30.0)]);
+    assert_eq!(rig.exits("c"), [(40.0, 137)]);
+
+    // What the hook has used is not given again.
+    let plan = container("c")
+        .liveness(every(10.0).failures(1), "f")
+        .pre_stop(HookPlan::Ends(secs(20.0), true))
+        .ignores_term();
+    let mut rig = Rig::of(pod("p").with(plan));
+    rig.run_until(32.0);
+    rig.restart_agent();
+    rig.run_until(60.0);
+    assert_eq!(rig.stops("c"), [(30.0, 10.0), (32.0, 10.0)]);
+    assert_eq!(rig.exits("c"), [(40.0, 137)]);
+    assert_eq!(rig.hooks("c")[0], (10.0, 30.0));
+}
+
+#[test]
+fn what_was_taken_to_have_ended_stays_so() {
+    let plan = pod("p")
+        .active_deadline(12.0)
+        .init(init("i", 5.0))
+        .with(container("c"));
+    let mut rig = Rig::of(plan);
+    rig.run_until(10.0);
+    rig.lose("p");
+    rig.run_until(30.0);
+    let before = rig.status("p");
+    assert_eq!(before.phase, Phase::Failed);
+    assert_eq!(rig.word_of("p", "c"), "ContainerStatusUnknown");
+    for remembers in [true, false] {
+        rig.crash();
+        rig.start_agent();
+        rig.take_up(false, remembers);
+        assert_eq!(rig.status("p"), before);
+    }
 }

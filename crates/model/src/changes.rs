@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::field::{FieldError, FieldPath, Segment};
+use crate::validate::annotation::is_probe_annotation;
 
 /// Upstream's sentence; it names fields that Probelet does not carry out too.
 const POD_UPDATE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -18,6 +19,8 @@ const POD_UPDATE: &str = "pod updates may not change fields other than `spec.con
 ///
 /// Upstream: pkg/apis/core/validation/validation.go, ValidatePodUpdate and ValidateServiceUpdate.
 /// Differs: each changed field is named, where upstream names `spec` and prints a difference of Go structs.
+/// Shown by: a_pods_spec_may_change_in_few_places, a_deadline_may_be_set_and_shortened,
+/// a_negative_grace_may_become_one_second, a_services_address_stays.
 #[must_use]
 pub fn immutable(old: &Value, new: &Value) -> Vec<FieldError> {
     match new.get("kind").and_then(Value::as_str) {
@@ -28,28 +31,75 @@ pub fn immutable(old: &Value, new: &Value) -> Vec<FieldError> {
 }
 
 fn pod(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = probe_annotations(old, new);
     let path = FieldPath::root().field("spec");
-    let containers = path.field("containers");
-    let count = |value| {
-        containers
-            .find(value)
-            .and_then(Value::as_array)
-            .map_or(0, Vec::len)
-    };
-    if count(old) != count(new) {
-        return vec![FieldError::forbidden(
-            containers,
-            "pod updates may not add or remove containers",
-        )];
+    for list in ["containers", "initContainers"] {
+        let path = path.field(list);
+        if count(&path, old) != count(&path, new) {
+            let detail = "pod updates may not add or remove containers";
+            errors.push(FieldError::forbidden(path, detail));
+            return errors;
+        }
     }
+    errors.extend(active_deadline(old, new));
     let mut changed = Vec::new();
     differences(path.find(old), path.find(new), &path, &mut changed);
     let refused = changed
         .into_iter()
         .filter(|path| !may_change(path, old, new));
-    refused
-        .map(|path| FieldError::forbidden(path, POD_UPDATE))
+    errors.extend(refused.map(|path| FieldError::forbidden(path, POD_UPDATE)));
+    errors
+}
+
+fn count(list: &FieldPath, object: &Value) -> usize {
+    list.find(object)
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len)
+}
+
+/// Differs: upstream lets every annotation change at any time. These stand for fields of probes, which
+/// upstream never lets change either: a running probe would not follow.
+fn probe_annotations(old: &Value, new: &Value) -> Vec<FieldError> {
+    let path = FieldPath::root().field("metadata").field("annotations");
+    let annotations = |object| path.find(object).and_then(Value::as_object);
+    let (old, new) = (annotations(old), annotations(new));
+    let keys: BTreeSet<&String> = [old, new]
+        .into_iter()
+        .flatten()
+        .flat_map(|annotations| annotations.keys())
+        .filter(|key| is_probe_annotation(key))
+        .collect();
+    let value = |annotations: Option<&'_ Map<String, Value>>, key: &str| {
+        annotations.and_then(|annotations| annotations.get(key).cloned())
+    };
+    keys.into_iter()
+        .filter(|key| value(old, key) != value(new, key))
+        .map(|key| {
+            let detail = "pod updates may not change how often or how long a container is probed";
+            FieldError::forbidden(path.then(Segment::Key(key.clone())), detail)
+        })
         .collect()
+}
+
+/// A deadline may be set, and shortened.
+fn active_deadline(old: &Value, new: &Value) -> Option<FieldError> {
+    let path = FieldPath::root()
+        .field("spec")
+        .field("activeDeadlineSeconds");
+    let seconds = |object| path.find(object).and_then(Value::as_i64);
+    let (value, detail) = match (seconds(old)?, seconds(new)) {
+        // The text stands where upstream prints a null pointer, in quotes.
+        (_, None) => (
+            Value::from("null"),
+            "must not update from a positive integer to nil value",
+        ),
+        (old, Some(new)) if new > old => (
+            Value::from(new),
+            "must be less than or equal to previous value",
+        ),
+        (_, Some(_)) => return None,
+    };
+    Some(FieldError::invalid(path, value, detail))
 }
 
 fn may_change(path: &FieldPath, old: &Value, new: &Value) -> bool {
@@ -63,11 +113,16 @@ fn may_change(path: &FieldPath, old: &Value, new: &Value) -> bool {
         })
         .collect();
     match names.as_slice() {
-        ["spec", "containers", "[]", "image"]
-        | ["spec", "activeDeadlineSeconds"]
-        | ["spec", "tolerations", ..] => true,
-        // It follows the image where the manifest does not set it.
-        ["spec", "containers", "[]", "imagePullPolicy"] => true,
+        // The pull policy follows the image where the manifest does not set it.
+        [
+            "spec",
+            "containers" | "initContainers",
+            "[]",
+            "image" | "imagePullPolicy",
+        ] => true,
+        ["spec", "tolerations", ..] => true,
+        // It has an error of its own.
+        ["spec", "activeDeadlineSeconds"] => true,
         ["spec", "nodeName"] => path.find(new).is_none(),
         ["spec", "terminationGracePeriodSeconds"] => {
             let seconds = |value| path.find(value).and_then(Value::as_i64);
@@ -144,6 +199,7 @@ mod tests {
             "nodeName": "here",
             "terminationGracePeriodSeconds": 30,
             "tolerations": [],
+            "initContainers": [{"name": "i", "image": "b", "restartPolicy": "Always"}],
             "containers": [{
                 "name": "a", "image": "b", "command": ["c", "d"], "tty": false,
                 "readinessProbe": {"periodSeconds": 10},
@@ -179,6 +235,12 @@ mod tests {
             ("/spec/tolerations/-", json!({"key": "a"}), &[]),
             ("/spec/volumes", json!([]), &[]),
             ("/spec/hostNetwork", json!(false), &[]),
+            ("/spec/hostNetwork", json!(true), &["spec.hostNetwork"]),
+            ("/spec/hostname", json!(""), &[]),
+            ("/spec/hostname", json!("h"), &["spec.hostname"]),
+            ("/spec/securityContext", json!({}), &[]),
+            ("/spec/securityContext", json!(null), &[]),
+            ("/spec/priority", json!(0), &["spec.priority"]),
             ("/spec/nodeName", json!("there"), &["spec.nodeName"]),
             (
                 "/spec/containers/0/readinessProbe/periodSeconds",
@@ -206,16 +268,112 @@ mod tests {
                 &["spec.terminationGracePeriodSeconds"],
             ),
             ("/spec/volumes", json!([{"name": "a"}]), &["spec.volumes"]),
+            ("/spec/initContainers/0/image", json!("c"), &[]),
+            (
+                "/spec/initContainers/0/imagePullPolicy",
+                json!("Never"),
+                &[],
+            ),
+            (
+                "/spec/initContainers/0/restartPolicy",
+                json!("Never"),
+                &["spec.initContainers[0].restartPolicy"],
+            ),
+            (
+                "/spec/initContainers/-",
+                json!({"name": "j"}),
+                &["spec.initContainers"],
+            ),
+            (
+                "/spec/readinessGates",
+                json!([{"conditionType": "a"}]),
+                &["spec.readinessGates"],
+            ),
+            ("/spec/activeDeadlineSeconds", json!(5), &[]),
+            (
+                "/metadata/annotations",
+                json!({"liveness.probe.probelet.dev/a": "periodMilliseconds=20"}),
+                &["metadata.annotations[liveness.probe.probelet.dev/a]"],
+            ),
+            ("/metadata/annotations", json!({"a/b": "c"}), &[]),
         ] {
             assert_eq!(changed(pointer, value), expected, "{pointer}");
         }
     }
 
     #[test]
+    fn a_deadline_may_be_set_and_shortened() {
+        let pod = |seconds: Option<i64>| json!({"kind": "Pod", "spec": {"activeDeadlineSeconds": seconds}});
+        let path = "spec.activeDeadlineSeconds: Invalid value";
+        for (old, new, expected) in [
+            (None, None, None),
+            (None, Some(5), None),
+            (Some(5), Some(5), None),
+            (Some(5), Some(4), None),
+            (
+                Some(5),
+                Some(6),
+                Some(format!(
+                    "{path}: 6: must be less than or equal to previous value"
+                )),
+            ),
+            (
+                Some(5),
+                None,
+                Some(format!(
+                    "{path}: \"null\": must not update from a positive integer to nil value"
+                )),
+            ),
+        ] {
+            let errors = immutable(&pod(old), &pod(new));
+            let found: Vec<String> = errors.iter().map(FieldError::to_string).collect();
+            assert_eq!(found, Vec::from_iter(expected), "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn a_negative_grace_may_become_one_second() {
+        let pod =
+            |grace: i64| json!({"kind": "Pod", "spec": {"terminationGracePeriodSeconds": grace}});
+        for (old, new, is_allowed) in [(-1, 1, true), (-1, 2, false), (0, 1, false), (2, 1, false)]
+        {
+            let errors = immutable(&pod(old), &pod(new));
+            assert_eq!(errors.is_empty(), is_allowed, "{old} {new}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn how_a_running_pod_is_probed_stays() {
+        let pod =
+            |annotations: Value| json!({"kind": "Pod", "metadata": {"annotations": annotations}});
+        let key = "liveness.probe.probelet.dev/a";
+        let slow = pod(json!({key: "periodMilliseconds=250", "other": "x"}));
+        let quick = pod(json!({key: "periodMilliseconds=20", "other": "x"}));
+        let none = pod(json!({"other": "y"}));
+        let expected = format!(
+            "metadata.annotations[{key}]: Forbidden: pod updates may not change how often or how long a \
+             container is probed"
+        );
+        for (old, new) in [(&slow, &quick), (&slow, &none), (&none, &slow)] {
+            let errors = immutable(old, new);
+            let found: Vec<String> = errors.iter().map(FieldError::to_string).collect();
+            assert_eq!(found, [expected.as_str()]);
+        }
+        assert_eq!(immutable(&slow, &slow), []);
+    }
+
+    #[test]
     fn a_services_address_stays() {
         let service = |spec: Value| json!({"kind": "Service", "spec": spec});
         let old = service(json!({"clusterIP": "10.0.0.1"}));
-        assert_eq!(immutable(&old, &service(json!({"ports": []}))), []);
+        for allowed in [
+            json!({"ports": []}),
+            json!({"clusterIP": ""}),
+            json!({"clusterIP": "10.0.0.1"}),
+        ] {
+            assert_eq!(immutable(&old, &service(allowed)), []);
+        }
+        assert_eq!(immutable(&service(json!({})), &old), []);
         let errors = immutable(&old, &service(json!({"clusterIP": "None"})));
         assert_eq!(
             errors[0].to_string(),

@@ -3,6 +3,7 @@
 //! An object is defaulted, read strictly (unknown fields and wrong types are errors), compared with the
 //! table of the fields that are carried out, and validated; every error of all four is reported.
 
+pub(crate) mod examine;
 mod shape;
 
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use crate::id::{Kind, ObjectKey};
 use crate::pod::Pod;
 use crate::service::Service;
 use crate::validate::{self, Errors};
-use crate::{defaults, fields};
+use crate::{defaults, fields, status};
 
 /// What a manifest's author may leave to the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,13 +95,17 @@ pub fn admit(kind: Kind, mut value: Value, options: &Options) -> Result<Admitted
 }
 
 impl Pod {
-    /// The Pod of a wire object, new or stored.
+    /// The Pod of a wire object, new or stored; of its status, the conditions of others.
     ///
     /// # Errors
     ///
-    /// All that is wrong with it.
+    /// All that is wrong with it. The status is not judged.
     pub fn from_value(value: &Value) -> Result<Self, Vec<FieldError>> {
-        from_value(Kind::Pod, value, validate::pod::pod)
+        let pod = from_value(Kind::Pod, value, validate::pod::pod)?;
+        Ok(Self {
+            foreign_conditions: status::foreign_conditions(value),
+            ..pod
+        })
     }
 }
 
@@ -125,7 +130,7 @@ fn from_value<W: DeserializeOwned, T>(
     read(kind, &value, validate).map(|(object, _)| object)
 }
 
-/// Nothing of a status is read here; most of a stored Pod is status.
+/// A status is not read as a manifest is; most of a stored Pod is status.
 fn without_status(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {

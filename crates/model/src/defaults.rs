@@ -4,7 +4,10 @@
 //! value of a wrong type is left for the decoder to complain about.
 //!
 //! Upstream: pkg/apis/core/v1/defaults.go, the `SetDefaults_` functions of Pod, PodSpec, Container,
-//! Probe, Volume, HostPathVolumeSource and Service.
+//! Probe, Volume, HostPathVolumeSource and Service, and what zz_generated.defaults.go adds for the service
+//! of a gRPC probe.
+//! Shown by: a_pod_is_defaulted, pull_policies_follow_the_tag, a_pod_is_read,
+//! init_containers_and_sidecars_are_read_in_order, a_service_is_defaulted_and_read.
 
 use serde_json::{Map, Value, json};
 
@@ -46,8 +49,10 @@ fn pod(spec: &mut Fields) {
         spec.insert("securityContext".to_owned(), json!({}));
     }
     let host_network = spec.get("hostNetwork") == Some(&json!(true));
-    for container in objects_in(spec, "containers") {
-        self::container(container, host_network);
+    for list in ["initContainers", "containers"] {
+        for container in objects_in(spec, list) {
+            self::container(container, host_network);
+        }
     }
     for volume in objects_in(spec, "volumes") {
         self::volume(volume);
@@ -92,10 +97,12 @@ fn container(container: &mut Fields, host_network: bool) {
             self::probe(probe);
         }
     }
-    if let Some(hook) =
-        object_in(container, "lifecycle").and_then(|lifecycle| object_in(lifecycle, "preStop"))
-    {
-        http_get(hook);
+    if let Some(lifecycle) = object_in(container, "lifecycle") {
+        for hook in ["postStart", "preStop"] {
+            if let Some(hook) = object_in(lifecycle, hook) {
+                http_get(hook);
+            }
+        }
     }
 }
 
@@ -114,6 +121,9 @@ fn probe(probe: &mut Fields) {
     set(probe, "periodSeconds", json!(10));
     set(probe, "successThreshold", json!(1));
     set(probe, "failureThreshold", json!(3));
+    if let Some(action) = object_in(probe, "grpc") {
+        set(action, "service", json!(""));
+    }
     http_get(probe);
 }
 

@@ -4,6 +4,7 @@
 ///
 /// An unknown reference stays as it is written; `$$` is a literal `$`, so `$$(NAME)` is `$(NAME)`.
 /// Upstream: third_party/forked/golang/expansion/expand.go, Expand.
+/// Shown by: references_are_replaced_as_upstream_does.
 pub fn expand(input: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
     let mut output = String::with_capacity(input.len());
     let mut rest = input;

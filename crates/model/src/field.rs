@@ -9,6 +9,7 @@ use serde_json::Value;
 ///
 /// Shape: written as upstream writes it, `spec.containers[0].livenessProbe`; the root is empty.
 /// Upstream: apimachinery pkg/util/validation/field/path.go, Path.
+/// Shown by: paths_are_written_and_followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldPath(Vec<Segment>);
 
@@ -79,6 +80,12 @@ impl FieldPath {
         self.0.is_empty()
     }
 
+    /// What `inner` leads to from where this path leads.
+    #[must_use]
+    pub fn join(&self, inner: &Self) -> Self {
+        Self([self.0.as_slice(), &inner.0].concat())
+    }
+
     /// What this path leads to in `value`.
     #[must_use]
     pub fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
@@ -123,6 +130,7 @@ const UNKNOWN_FIELD: &str = "unknown field ";
 /// One thing that is wrong with one field.
 ///
 /// Upstream: apimachinery pkg/util/validation/field/errors.go, Error.
+/// Shown by: messages_are_upstreams.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", self.prefix())]
 pub struct FieldError {
@@ -146,6 +154,7 @@ impl FieldError {
     /// Kubernetes has no such field; `meant` is one it has.
     ///
     /// Upstream: sigs.k8s.io/json, UnmarshalStrict.
+    /// Shown by: messages_are_upstreams, containers_are_validated.
     pub(crate) fn unknown(path: FieldPath, meant: Option<&str>) -> Self {
         let hint = meant.map_or(String::new(), |name| format!(", did you mean {name:?}?"));
         let message = format!("{UNKNOWN_FIELD}\"{path}\"{hint}");
@@ -195,6 +204,14 @@ impl FieldError {
         Self::new(path, format!("Duplicate value: {}", value.into()))
     }
 
+    /// The list is longer than it may be.
+    pub(crate) fn too_many(path: FieldPath, actual: usize, most: usize) -> Self {
+        Self::new(
+            path,
+            format!("Too many: {actual}: must have at most {most} items"),
+        )
+    }
+
     /// What the field's value names does not exist.
     pub(crate) fn not_found(path: FieldPath, value: &str) -> Self {
         Self::new(path, format!("Not found: {value:?}"))
@@ -203,6 +220,11 @@ impl FieldError {
     /// The field has a meaning in Kubernetes that Probelet does not give it yet.
     pub(crate) fn not_carried_out(path: FieldPath) -> Self {
         Self::new(path, "not carried out yet")
+    }
+
+    /// Whether only Probelet minds.
+    pub(crate) fn is_not_carried_out(&self) -> bool {
+        self.message.contains("not carried out yet")
     }
 
     /// Whether the error is that the field is missing.
@@ -271,6 +293,10 @@ mod tests {
             (
                 FieldError::duplicate(path(), "x"),
                 "a: Duplicate value: \"x\"",
+            ),
+            (
+                FieldError::too_many(path(), 21, 20),
+                "a: Too many: 21: must have at most 20 items",
             ),
             (FieldError::not_found(path(), "x"), "a: Not found: \"x\""),
             (FieldError::new(FieldPath::root(), "whole"), "whole"),

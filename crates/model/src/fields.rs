@@ -4,268 +4,35 @@
 //! error, so that nothing a manifest asks for is silently left undone. An empty list, an empty object and
 //! null ask for nothing.
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use self::rows::Literal::{self, Bool, Text};
+use self::rows::Row;
+use self::rows::Treatment::{self, CarriedOut, Case, ClusterOnly, NotYet, Only, Warn};
 use crate::field::{FieldError, FieldPath, Segment};
 use crate::id::Kind;
-
-/// What Probelet does with a field and everything in it.
-#[derive(Clone, Copy, Debug)]
-enum Treatment {
-    /// What it says is done.
-    CarriedOut,
-    /// It only matters to a cluster, and nobody misses it without one.
-    ClusterOnly,
-    /// It only matters to a cluster, and who set it should know that it does nothing here.
-    Warn(&'static str),
-    /// Never: also not when it is empty.
-    NotYet,
-    /// Carried out as these values, which are the defaults, and as no other.
-    Only(&'static [Literal]),
-    /// By its text; any other text is as the second part says.
-    Case(&'static [(&'static str, Self)], &'static Self),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Literal {
-    Bool(bool),
-    Text(&'static str),
-}
-
-use Literal::{Bool, Text};
-use Treatment::{CarriedOut, Case, ClusterOnly, NotYet, Only, Warn};
-
-type Row = (&'static str, Treatment);
-
-const IGNORED: Treatment = Warn("matters to a cluster only, ignored");
-const OFF: Treatment = Only(&[Bool(false)]);
-
-/// `metadata` of every kind, and what stands beside it; `status` is gone by now.
-const OBJECT: &[Row] = &[
-    ("apiVersion", CarriedOut),
-    ("kind", CarriedOut),
-    ("metadata.annotations", CarriedOut),
-    ("metadata.creationTimestamp", CarriedOut),
-    ("metadata.deletionGracePeriodSeconds", CarriedOut),
-    ("metadata.deletionTimestamp", CarriedOut),
-    ("metadata.generation", CarriedOut),
-    ("metadata.labels", CarriedOut),
-    ("metadata.managedFields", ClusterOnly),
-    ("metadata.name", CarriedOut),
-    ("metadata.namespace", CarriedOut),
-    (
-        "metadata.ownerReferences",
-        Warn("nothing here deletes what has lost its owner, ignored"),
-    ),
-    ("metadata.resourceVersion", CarriedOut),
-    ("metadata.selfLink", ClusterOnly),
-    ("metadata.uid", CarriedOut),
-];
-
-const POD: &[Row] = &[
-    ("spec.affinity", IGNORED),
-    ("spec.automountServiceAccountToken", ClusterOnly),
-    ("spec.containers[].args", CarriedOut),
-    ("spec.containers[].command", CarriedOut),
-    ("spec.containers[].env[].name", CarriedOut),
-    ("spec.containers[].env[].value", CarriedOut),
-    ("spec.containers[].env[].valueFrom", NotYet),
-    ("spec.containers[].image", CarriedOut),
-    ("spec.containers[].imagePullPolicy", ClusterOnly),
-    (
-        "spec.containers[].lifecycle.preStop.exec.command",
-        CarriedOut,
-    ),
-    ("spec.containers[].lifecycle.preStop.httpGet", CarriedOut),
-    ("spec.containers[].lifecycle.preStop.sleep", CarriedOut),
-    ("spec.containers[].lifecycle.preStop.tcpSocket", NotYet),
-    ("spec.containers[].name", CarriedOut),
-    ("spec.containers[].ports[].containerPort", CarriedOut),
-    ("spec.containers[].ports[].hostIP", Only(&[Text("")])),
-    ("spec.containers[].ports[].hostPort", CarriedOut),
-    ("spec.containers[].ports[].name", CarriedOut),
-    ("spec.containers[].ports[].protocol", CarriedOut),
-    // What the scheduler reserves; nothing is reserved on one host.
-    ("spec.containers[].resources.requests", ClusterOnly),
-    ("spec.containers[].securityContext.privileged", OFF),
-    (
-        "spec.containers[].securityContext.procMount",
-        Only(&[Text("Default")]),
-    ),
-    (
-        "spec.containers[].securityContext.readOnlyRootFilesystem",
-        OFF,
-    ),
-    ("spec.containers[].securityContext.runAsGroup", CarriedOut),
-    ("spec.containers[].securityContext.runAsNonRoot", CarriedOut),
-    ("spec.containers[].securityContext.runAsUser", CarriedOut),
-    ("spec.containers[].stdin", OFF),
-    ("spec.containers[].stdinOnce", OFF),
-    (
-        "spec.containers[].terminationMessagePath",
-        Only(&[Text("/dev/termination-log")]),
-    ),
-    (
-        "spec.containers[].terminationMessagePolicy",
-        Only(&[Text("File")]),
-    ),
-    ("spec.containers[].tty", OFF),
-    ("spec.containers[].volumeMounts[].mountPath", CarriedOut),
-    (
-        "spec.containers[].volumeMounts[].mountPropagation",
-        Only(&[Text("None")]),
-    ),
-    ("spec.containers[].volumeMounts[].name", CarriedOut),
-    ("spec.containers[].volumeMounts[].readOnly", CarriedOut),
-    (
-        "spec.containers[].volumeMounts[].recursiveReadOnly",
-        Only(&[Text("Disabled")]),
-    ),
-    (
-        "spec.containers[].volumeMounts[].subPath",
-        Only(&[Text("")]),
-    ),
-    (
-        "spec.containers[].volumeMounts[].subPathExpr",
-        Only(&[Text("")]),
-    ),
-    ("spec.containers[].workingDir", CarriedOut),
-    ("spec.dnsPolicy", Only(&[Text("ClusterFirst")])),
-    ("spec.enableServiceLinks", ClusterOnly),
-    ("spec.hostIPC", OFF),
-    ("spec.hostNetwork", CarriedOut),
-    ("spec.hostPID", OFF),
-    ("spec.hostUsers", Only(&[Bool(true)])),
-    ("spec.hostname", CarriedOut),
-    ("spec.imagePullSecrets", ClusterOnly),
-    ("spec.nodeName", ClusterOnly),
-    ("spec.nodeSelector", IGNORED),
-    ("spec.os.name", Only(&[Text("linux")])),
-    ("spec.preemptionPolicy", ClusterOnly),
-    ("spec.priority", ClusterOnly),
-    ("spec.priorityClassName", ClusterOnly),
-    ("spec.restartPolicy", CarriedOut),
-    ("spec.runtimeClassName", CarriedOut),
-    (
-        "spec.schedulerName",
-        Case(&[("default-scheduler", ClusterOnly)], &IGNORED),
-    ),
-    ("spec.securityContext.runAsGroup", CarriedOut),
-    ("spec.securityContext.runAsNonRoot", CarriedOut),
-    ("spec.securityContext.runAsUser", CarriedOut),
-    (
-        "spec.serviceAccount",
-        Case(&[("default", ClusterOnly), ("", ClusterOnly)], &NO_TOKEN),
-    ),
-    (
-        "spec.serviceAccountName",
-        Case(&[("default", ClusterOnly), ("", ClusterOnly)], &NO_TOKEN),
-    ),
-    ("spec.setHostnameAsFQDN", OFF),
-    ("spec.shareProcessNamespace", OFF),
-    ("spec.subdomain", CarriedOut),
-    ("spec.terminationGracePeriodSeconds", CarriedOut),
-    ("spec.tolerations", ClusterOnly),
-    ("spec.topologySpreadConstraints", IGNORED),
-    (
-        "spec.volumes[].emptyDir.medium",
-        Only(&[Text(""), Text("Memory")]),
-    ),
-    ("spec.volumes[].emptyDir.sizeLimit", CarriedOut),
-    ("spec.volumes[].hostPath.path", CarriedOut),
-    ("spec.volumes[].hostPath.type", CarriedOut),
-    ("spec.volumes[].name", CarriedOut),
-];
-
-const NO_TOKEN: Treatment = Warn("matters to a cluster only, ignored: no token is mounted");
-
-/// Below each of a container's three probes.
-const PROBE: &[Row] = &[
-    ("exec.command", CarriedOut),
-    ("failureThreshold", CarriedOut),
-    ("grpc", NotYet),
-    ("httpGet.host", CarriedOut),
-    ("httpGet.httpHeaders[].name", CarriedOut),
-    ("httpGet.httpHeaders[].value", CarriedOut),
-    ("httpGet.path", CarriedOut),
-    ("httpGet.port", CarriedOut),
-    ("httpGet.scheme", CarriedOut),
-    ("initialDelaySeconds", CarriedOut),
-    ("periodSeconds", CarriedOut),
-    ("successThreshold", CarriedOut),
-    ("tcpSocket.host", CarriedOut),
-    ("tcpSocket.port", CarriedOut),
-    ("terminationGracePeriodSeconds", CarriedOut),
-    ("timeoutSeconds", CarriedOut),
-];
-
-/// In the key of an annotation that refines a probe: `<kind>.probe.probelet.dev/<container>`.
-const PROBE_ANNOTATION: &str = ".probe.probelet.dev/";
-
-const AS_CLUSTER_IP: Treatment = Warn("carried out as ClusterIP: reachable from this host only");
-const OWN_ADDRESS: Treatment = Warn("ignored: Probelet chooses the Service's address itself");
-
-const SERVICE: &[Row] = &[
-    ("spec.allocateLoadBalancerNodePorts", ClusterOnly),
-    (
-        "spec.clusterIP",
-        Case(&[("None", CarriedOut), ("", CarriedOut)], &OWN_ADDRESS),
-    ),
-    ("spec.clusterIPs", ClusterOnly),
-    ("spec.externalTrafficPolicy", ClusterOnly),
-    ("spec.healthCheckNodePort", ClusterOnly),
-    ("spec.internalTrafficPolicy", ClusterOnly),
-    ("spec.ipFamilies", ClusterOnly),
-    ("spec.ipFamilyPolicy", ClusterOnly),
-    ("spec.loadBalancerClass", ClusterOnly),
-    ("spec.loadBalancerIP", ClusterOnly),
-    ("spec.ports[].appProtocol", ClusterOnly),
-    ("spec.ports[].name", CarriedOut),
-    (
-        "spec.ports[].nodePort",
-        Warn("ignored: no port of this host is opened to others"),
-    ),
-    ("spec.ports[].port", CarriedOut),
-    ("spec.ports[].protocol", CarriedOut),
-    ("spec.ports[].targetPort", CarriedOut),
-    ("spec.publishNotReadyAddresses", CarriedOut),
-    ("spec.selector", CarriedOut),
-    (
-        "spec.sessionAffinity",
-        Case(&[("ClientIP", NotYet)], &CarriedOut),
-    ),
-    ("spec.trafficDistribution", ClusterOnly),
-    (
-        "spec.type",
-        Case(
-            &[
-                ("ExternalName", NotYet),
-                ("LoadBalancer", AS_CLUSTER_IP),
-                ("NodePort", AS_CLUSTER_IP),
-            ],
-            &CarriedOut,
-        ),
-    ),
-];
+use crate::probe::ProbeKind;
 
 type Table = BTreeMap<String, Treatment>;
 
 static POD_TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let mut table = table(&[OBJECT, POD]);
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        table.extend(
-            PROBE
-                .iter()
-                .map(|(name, row)| (format!("spec.containers[].{probe}.{name}"), *row)),
-        );
+    let mut table = table(&[rows::OBJECT, rows::POD]);
+    for list in ["spec.initContainers[]", "spec.containers[]"] {
+        table.extend(below_prefix(list, rows::CONTAINER));
+        for kind in ProbeKind::ALL {
+            let probe = format!("{list}.{}", kind.field());
+            table.extend(below_prefix(&probe, rows::PROBE));
+        }
     }
     table
 });
-static SERVICE_TABLE: LazyLock<Table> = LazyLock::new(|| table(&[OBJECT, SERVICE]));
+static SERVICE_TABLE: LazyLock<Table> = LazyLock::new(|| table(&[rows::OBJECT, rows::SERVICE]));
 
 fn table(parts: &[&[Row]]) -> Table {
     parts
@@ -273,6 +40,12 @@ fn table(parts: &[&[Row]]) -> Table {
         .flat_map(|rows| rows.iter())
         .map(|(pattern, row)| ((*pattern).to_owned(), *row))
         .collect()
+}
+
+/// Rows that hold below one field or more.
+fn below_prefix(prefix: &str, rows: &'static [Row]) -> impl Iterator<Item = (String, Treatment)> {
+    rows.iter()
+        .map(move |(name, row)| (format!("{prefix}.{name}"), *row))
 }
 
 fn table_of(kind: Kind) -> &'static Table {
@@ -305,23 +78,7 @@ pub(crate) fn check(kind: Kind, value: &Value) -> Findings {
         findings: &mut findings,
     };
     walk.visit(value, &FieldPath::root(), "");
-    annotations(value, &mut findings);
     findings
-}
-
-/// Annotations that say what a Pod has no field for.
-fn annotations(value: &Value, findings: &mut Findings) {
-    let path = FieldPath::root().field("metadata").field("annotations");
-    let annotations = path.find(value).and_then(Value::as_object);
-    for key in annotations
-        .into_iter()
-        .flat_map(|annotations| annotations.keys())
-    {
-        if key.contains(PROBE_ANNOTATION) {
-            let path = path.then(Segment::Key(key.clone()));
-            findings.errors.push(FieldError::not_carried_out(path));
-        }
-    }
 }
 
 struct Walk<'a> {

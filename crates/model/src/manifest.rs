@@ -1,27 +1,30 @@
 //! Manifests: files, directories and standard input into objects that can be stored.
 //!
-//! [`load`] reads all of them and reports everything that is wrong with any of them, each error with the
-//! place it is written at.
+//! [`load`] reads what is to be run here and reports everything that is wrong with any of it, each error
+//! with the place it is written at. [`survey`](mod@survey) reads what may be meant for a cluster: templates
+//! too, and nothing is refused that an API server would take.
 
 pub mod diagnostic;
 mod kinds;
 mod source;
-mod span;
+pub mod survey;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
 
-pub use self::diagnostic::{Diagnostic, Diagnostics, Position};
+pub use self::diagnostic::{Diagnostic, Diagnostics};
 use self::kinds::Known;
 use self::source::Document;
 pub use self::source::Source;
-use self::span::Node;
 use crate::decode::{self, Admitted};
 pub use crate::decode::{Object, Options};
 use crate::field::FieldPath;
 use crate::id::{Kind, ObjectKey};
+pub use crate::yaml::Position;
+use crate::yaml::{self, Node};
 
 /// What some manifests hold.
 #[derive(Clone, Debug, Default)]
@@ -116,7 +119,7 @@ impl Load<'_> {
     }
 
     fn document(&mut self, document: &Document) {
-        for node in span::documents(&document.text) {
+        for node in yaml::documents(&document.text) {
             match node {
                 Ok(node) => self.node(&document.name, &node),
                 Err(error) => {
@@ -140,6 +143,10 @@ impl Load<'_> {
                     }
                     self.node(source, &item);
                 }
+            }
+            Ok(Known::Other(other)) => {
+                let error = Diagnostic::field(source, other.at, other.refusal());
+                self.errors.push(error);
             }
             Err((position, error)) => self.errors.push(Diagnostic::field(source, position, error)),
         }

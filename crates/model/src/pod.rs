@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerName, PodUid};
 use crate::probe::{Handler, PortRef, Probe, ProbeKind};
+use crate::status::ForeignCondition;
 use crate::time::Wall;
 
 /// The parts of `metadata` that anything here acts on.
@@ -34,6 +35,9 @@ pub struct Pod {
     pub uid: PodUid,
     /// Its metadata.
     pub meta: Meta,
+    /// Init containers and sidecars, in the order of the spec. No name is there twice, here or among the
+    /// regular ones.
+    pub init_containers: Vec<Container>,
     /// Regular containers, in the order of the spec; never empty, names unique.
     pub containers: Vec<Container>,
     /// Volumes, names unique.
@@ -42,6 +46,12 @@ pub struct Pod {
     pub restart_policy: RestartPolicy,
     /// `spec.terminationGracePeriodSeconds`.
     pub termination_grace_period: Duration,
+    /// `spec.activeDeadlineSeconds`: how long the pod may live from its start time on.
+    pub active_deadline: Option<Duration>,
+    /// `spec.readinessGates`: conditions of others that must be True before the pod is Ready.
+    pub readiness_gates: Vec<String>,
+    /// The conditions in `status` that are not this node's, as the object has them.
+    pub foreign_conditions: Vec<ForeignCondition>,
     /// `spec.hostNetwork`.
     pub host_network: bool,
     /// `spec.hostname`, else the pod's name, cut to 63 bytes.
@@ -56,17 +66,22 @@ impl Pod {
     /// `<name>_<namespace>`, as upstream's texts name a pod.
     ///
     /// Upstream: kubelet pkg/kubelet/util/format/pod.go, PodDesc (the part before the uid).
+    /// Shown by: a_pod_is_called_by_its_name_and_its_namespace, d1_exits_at_once_and_waits_double.
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}_{}", self.meta.name, self.meta.namespace)
     }
 
-    /// The container called `name`.
+    /// The container called `name`, of whatever sort.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&Container> {
-        self.containers
-            .iter()
+        self.all_containers()
             .find(|container| container.name.as_str() == name)
+    }
+
+    /// Init containers and sidecars, then regular ones, each in the order of the spec.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
     }
 }
 
@@ -80,7 +95,7 @@ pub struct Deletion {
     pub grace: Duration,
 }
 
-/// `spec.restartPolicy`.
+/// `restartPolicy` of a pod, or of one of its containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RestartPolicy {
     /// Whatever the exit code.
@@ -92,7 +107,7 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// A regular container.
+/// A container: a regular one, or one of `initContainers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// `name`.
@@ -111,17 +126,68 @@ pub struct Container {
     pub volume_mounts: Vec<VolumeMount>,
     /// Whom it runs as.
     pub user: User,
-    /// `startupProbe`.
+    /// `startupProbe`; like the other two, `None` on an init container that is no sidecar.
     pub startup: Option<Probe>,
     /// `readinessProbe`.
     pub readiness: Option<Probe>,
     /// `livenessProbe`.
     pub liveness: Option<Probe>,
-    /// `lifecycle.preStop`.
+    /// `lifecycle.postStart`: begins once the container runs, which is not ready, and not probed, before it
+    /// has ended; `None` on an init container that is no sidecar.
+    pub post_start: Option<Hook>,
+    /// `lifecycle.preStop`: runs inside the grace of a stop, before the container is told to; `None` on an
+    /// init container that is no sidecar.
     pub pre_stop: Option<Hook>,
+    /// Its own `restartPolicy`, which stands before the pod's. On an init container, Always makes it a
+    /// sidecar.
+    pub restart_policy: Option<RestartPolicy>,
+    /// `restartPolicyRules`, in order; only where `restart_policy` is set.
+    pub restart_rules: Vec<RestartRule>,
+    /// Where its last words are.
+    pub termination_message: TerminationMessage,
 }
 
-/// What is done in a container before it is told to stop.
+/// One of a container's `restartPolicyRules`; its action is `Restart`.
+///
+/// Upstream: pkg/api/v1/pod/util.go, findMatchingContainerRestartRule.
+/// Shown by: restart_policies_and_rules_are_read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// `exitCodes.operator`: whether the rule is about the codes that are listed (`In`) or about all
+    /// others (`NotIn`).
+    pub listed: bool,
+    /// `exitCodes.values`; may be empty.
+    pub codes: Vec<i32>,
+}
+
+impl RestartRule {
+    /// Whether the rule is about an exit with this code.
+    #[must_use]
+    pub fn matches(&self, code: i32) -> bool {
+        self.codes.contains(&code) == self.listed
+    }
+}
+
+/// Where a container's last words are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminationMessage {
+    /// `terminationMessagePath`, absolute: a file of the container.
+    pub path: PathBuf,
+    /// `terminationMessagePolicy: FallbackToLogsOnError`: if that file is empty and the container has
+    /// failed, the end of its log.
+    pub fall_back_to_logs: bool,
+}
+
+impl Default for TerminationMessage {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("/dev/termination-log"),
+            fall_back_to_logs: false,
+        }
+    }
+}
+
+/// What is done in a container after it was started, or before it is told to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// `exec` or `httpGet`, as a probe's; never a `tcpSocket`.
@@ -131,6 +197,12 @@ pub enum Hook {
 }
 
 impl Container {
+    /// Whether it is a sidecar, if it is one of the init containers.
+    #[must_use]
+    pub fn is_restartable_init(&self) -> bool {
+        self.restart_policy == Some(RestartPolicy::Always)
+    }
+
     /// Its probe of one kind.
     #[must_use]
     pub const fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
@@ -141,9 +213,19 @@ impl Container {
         }
     }
 
+    /// Its probe of one kind, to be refined.
+    pub(crate) const fn probe_mut(&mut self, kind: ProbeKind) -> Option<&mut Probe> {
+        match kind {
+            ProbeKind::Startup => self.startup.as_mut(),
+            ProbeKind::Readiness => self.readiness.as_mut(),
+            ProbeKind::Liveness => self.liveness.as_mut(),
+        }
+    }
+
     /// The number behind a probe's port: the first of this container's ports with that name.
     ///
     /// Upstream: pkg/probe/util.go, ResolveContainerPort.
+    /// Shown by: a_port_is_found_by_its_name_whatever_its_protocol.
     #[must_use]
     pub fn resolve_port(&self, port: &PortRef) -> Option<u16> {
         match port {
@@ -159,6 +241,7 @@ impl Container {
     /// The container's environment with `$(VAR)` expanded, in order, and only literal values.
     ///
     /// Upstream: kubelet pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables.
+    /// Shown by: references_are_expanded_from_the_variables_before_them.
     #[must_use]
     pub fn expanded_env(&self) -> Vec<(String, String)> {
         let mut known: BTreeMap<&str, String> = BTreeMap::new();
@@ -181,6 +264,7 @@ impl Container {
     ///
     /// Upstream: kubelet pkg/kubelet/container/helpers.go, ExpandContainerCommandAndArgs and
     /// ExpandContainerCommandOnlyStatic.
+    /// Shown by: references_are_expanded_from_the_variables_before_them.
     #[must_use]
     pub fn expand(&self, words: &[String]) -> Vec<String> {
         let env: BTreeMap<String, String> = self.expanded_env().into_iter().collect();
@@ -263,10 +347,11 @@ pub enum VolumeSource {
     },
 }
 
-/// `hostPath.type`.
+/// What must be at a hostPath, its `type`.
 ///
 /// Upstream: pkg/volume/hostpath/host_path.go, checkTypeInternal and makeDir, makeFile (directories are
 /// made 0755, files 0644).
+/// Shown by: every_type_is_checked_with_upstreams_words, what_may_be_made_is_made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostPathType {
     /// `""`: no check at all.

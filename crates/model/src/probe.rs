@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The order is upstream's order of creation inside a container.
 /// Upstream: kubelet pkg/kubelet/prober/prober_manager.go, AddPod.
+/// Shown by: kinds_have_upstreams_order_and_words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeKind {
@@ -55,15 +56,16 @@ impl fmt::Display for ProbeKind {
 ///
 /// Upstream: pkg/apis/core/v1/defaults.go, SetDefaults_Probe; pkg/apis/core/validation/validation.go,
 /// validateProbe.
+/// Shown by: a_pod_is_defaulted, a_pod_is_read, probes_are_validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// What one attempt does.
     pub handler: Handler,
     /// No attempt before the container has run this long.
     pub initial_delay: Duration,
-    /// Time between looks, more than zero.
+    /// Time between looks, at least 10 ms: whole seconds, unless an annotation refines it.
     pub period: Duration,
-    /// Time one attempt may take, more than zero.
+    /// Time one attempt may take, at least 1 ms: whole seconds, unless an annotation refines it.
     pub timeout: Duration,
     /// Successes in a row that make the verdict Success, at least 1.
     pub success_threshold: u32,
@@ -101,16 +103,24 @@ pub enum Handler {
         /// Where to connect.
         port: PortRef,
     },
+    /// One `Check` of the standard gRPC health service, over plain HTTP/2, at the pod's IP.
+    Grpc {
+        /// Where to connect.
+        port: u16,
+        /// Whose health to ask for; empty asks for the server's.
+        service: String,
+    },
 }
 
 impl Handler {
-    /// The handler's field in a probe: `exec`, `httpGet`, `tcpSocket`.
+    /// The handler's field in a probe: `exec`, `httpGet`, `tcpSocket`, `grpc`.
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self {
             Self::Exec { .. } => "exec",
             Self::HttpGet { .. } => "httpGet",
             Self::TcpSocket { .. } => "tcpSocket",
+            Self::Grpc { .. } => "grpc",
         }
     }
 }
@@ -145,6 +155,7 @@ impl fmt::Display for PortRef {
 /// What one attempt saw. Not yet a verdict: thresholds come after.
 ///
 /// Upstream: pkg/probe/probe.go, Result; kubelet pkg/kubelet/prober/prober.go, probe.
+/// Shown by: a27_a_warning_counts_as_a_success, a27_a_warning_is_told_each_time_and_never_kills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// How it went.
@@ -188,6 +199,7 @@ pub enum Code {
 /// The attempt could not be made (or not be judged): nothing is counted, the verdict stays.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/prober.go, probe (an error beside the result).
+/// Shown by: a28_an_error_counts_as_nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ProberError {
@@ -198,6 +210,7 @@ pub struct ProberError {
 /// What the thresholds made of the attempts of one container run.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/results/results_manager.go, Result.
+/// Shown by: results_have_upstreams_words, a14_no_attempt_within_the_initial_delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Neither yet: a startup probe before its first verdict.
@@ -215,5 +228,40 @@ impl fmt::Display for Verdict {
             Self::Success => "Success",
             Self::Failure => "Failure",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_upstreams_order_and_words() {
+        let words = ProbeKind::ALL.map(|kind| (kind.to_string(), kind.field()));
+        let expected = [
+            ("Startup", "startupProbe"),
+            ("Readiness", "readinessProbe"),
+            ("Liveness", "livenessProbe"),
+        ];
+        assert_eq!(
+            words,
+            expected.map(|(word, field)| (word.to_owned(), field))
+        );
+        assert!(ProbeKind::ALL.is_sorted());
+    }
+
+    #[test]
+    fn results_have_upstreams_words() {
+        let words = [Verdict::Unknown, Verdict::Success, Verdict::Failure]
+            .map(|verdict| verdict.to_string());
+        assert_eq!(words, ["Unknown", "Success", "Failure"]);
+        let message = "port \"web\" not found".to_owned();
+        assert_eq!(
+            ProberError {
+                message: message.clone()
+            }
+            .to_string(),
+            message
+        );
     }
 }

@@ -55,6 +55,8 @@ pub struct ServicePort {
 ///
 /// Upstream: pkg/controller/endpoint/endpoints_controller.go, syncService; pkg/api/v1/endpoints/util.go,
 /// RepackSubsets.
+/// Shown by: f11_a_ready_and_an_unready_pod_share_a_subset,
+/// a_headless_service_without_ports_lists_addresses_alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     /// Each a set of addresses that serve the same ports; ordered, so that equal endpoints are equal.

@@ -1,14 +1,19 @@
 //! The status of a Pod, in the shape it has on the wire.
 
+mod wire;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::wire::foreign_conditions;
 use crate::time::Wall;
 
 /// `status` of a Pod.
+///
+/// On the wire both lists of conditions are one; see `wire.rs`, which wraps the shape that is derived here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct PodStatus {
     /// The `metadata.generation` this status was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -16,8 +21,11 @@ pub struct PodStatus {
     /// Where the pod is in its life.
     pub phase: Phase,
     /// In upstream's order: PodReadyToStartContainers, Initialized, Ready, ContainersReady, PodScheduled.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip)]
     pub conditions: Vec<Condition>,
+    /// The conditions of others, which stand before this node's own on the wire.
+    #[serde(skip)]
+    pub foreign_conditions: Vec<ForeignCondition>,
     /// Why the pod as a whole is as it is, in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -36,6 +44,9 @@ pub struct PodStatus {
     /// When the node first saw the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Wall>,
+    /// Init containers and sidecars, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub init_container_statuses: Vec<ContainerStatus>,
     /// In the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub container_statuses: Vec<ContainerStatus>,
@@ -60,11 +71,12 @@ impl PodStatus {
             .is_some_and(|condition| condition.status)
     }
 
-    /// The status of the container called `name`.
+    /// The status of the container called `name`, of whatever sort.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&ContainerStatus> {
-        self.container_statuses
+        self.init_container_statuses
             .iter()
+            .chain(&self.container_statuses)
             .find(|status| status.name == name)
     }
 }
@@ -125,6 +137,15 @@ pub enum ConditionKind {
 }
 
 impl ConditionKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 5] = [
+        Self::PodReadyToStartContainers,
+        Self::Initialized,
+        Self::Ready,
+        Self::ContainersReady,
+        Self::PodScheduled,
+    ];
+
     /// As on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -159,6 +180,20 @@ pub struct Condition {
     /// The generation it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+}
+
+/// One of `status.conditions` that is not this node's; a readiness gate may name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignCondition {
+    /// Which.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// All the rest of it, as it was written.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, serde_json::Value>,
 }
 
 mod true_false {

@@ -44,6 +44,7 @@ impl Wall {
     /// Cut to whole seconds, as every stamp that has been through a Kubernetes status is.
     ///
     /// Upstream: kubelet pkg/kubelet/status/status_manager.go, normalizeStatus.
+    /// Shown by: wall_is_written_in_whole_seconds_and_read_back.
     #[must_use]
     pub const fn whole_seconds(self) -> Self {
         Self(self.0.div_euclid(1_000_000_000) * 1_000_000_000)
@@ -64,6 +65,7 @@ impl Wall {
     /// RFC 3339 with nanoseconds, the stamp of a container log line.
     ///
     /// Upstream: kubelet pkg/kubelet/kuberuntime/logs/logs.go, timeFormatIn.
+    /// Shown by: wall_is_written_in_whole_seconds_and_read_back.
     #[must_use]
     pub fn nanos_rfc3339(self) -> String {
         format!("{:.9}", self.timestamp())

@@ -4,18 +4,25 @@
 //! same; where there was an error the answer means nothing, and the whole object is refused.
 //!
 //! Upstream: pkg/apis/core/validation/validation.go, as of Kubernetes 1.35.
+//! Shown by: the_spec_is_validated, containers_are_validated, probes_are_validated, volumes_are_validated,
+//! a_service_is_validated.
 
-pub(crate) mod container;
-pub(crate) mod hook;
-pub(crate) mod meta;
-pub(crate) mod names;
+pub(crate) mod annotation;
+mod container;
+mod handler;
+mod lifecycle;
+mod meta;
+mod mount;
+mod names;
 pub(crate) mod pod;
-pub(crate) mod probe;
-pub(crate) mod quantity;
+mod port;
+mod probe;
+mod quantity;
+mod restart;
 pub(crate) mod service;
-pub(crate) mod volume;
+mod volume;
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
@@ -41,6 +48,14 @@ impl Errors {
         self.add(FieldError::required(path, detail));
     }
 
+    fn forbidden(&mut self, path: FieldPath, detail: &str) {
+        self.add(FieldError::forbidden(path, detail));
+    }
+
+    fn unsupported(&mut self, path: FieldPath, value: &str, supported: &[&str]) {
+        self.add(FieldError::unsupported(path, value, supported));
+    }
+
     fn invalid(&mut self, path: FieldPath, value: impl Into<Value>, detail: &str) {
         self.add(FieldError::invalid(path, value, detail));
     }
@@ -54,21 +69,27 @@ impl Errors {
     }
 }
 
-/// Whole seconds that may not be negative.
+/// What is said of a number that may not be negative.
+///
+/// Upstream: apimachinery pkg/api/validation/generic.go, IsNegativeErrorMsg.
+/// Shown by: probes_are_validated, the_spec_is_validated.
+const NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// A count, or a number of seconds, that may not be negative.
 ///
 /// Upstream: ValidateNonnegativeField.
-fn seconds(value: Option<i32>, path: FieldPath, errors: &mut Errors) -> Duration {
-    Duration::from_secs(non_negative(value.unwrap_or(0).into(), path, errors))
-}
-
-fn non_negative(value: i64, path: FieldPath, errors: &mut Errors) -> u64 {
-    u64::try_from(value).unwrap_or_else(|_| {
-        errors.invalid(path, value, "must be greater than or equal to 0");
+/// Shown by: probes_are_validated.
+fn non_negative(value: i32, path: FieldPath, errors: &mut Errors) -> u32 {
+    u32::try_from(value).unwrap_or_else(|_| {
+        errors.invalid(path, value, NEGATIVE);
         0
     })
 }
 
+/// The number of a port, 1 to 65535.
+///
 /// Upstream: apimachinery pkg/util/validation, IsValidPortNum.
+/// Shown by: probes_are_validated.
 fn port_number(value: i32, path: FieldPath, errors: &mut Errors) -> u16 {
     u16::try_from(value)
         .ok()
@@ -79,7 +100,10 @@ fn port_number(value: i32, path: FieldPath, errors: &mut Errors) -> u16 {
         })
 }
 
+/// The number or the name of a port.
+///
 /// Upstream: ValidatePortNumOrName.
+/// Shown by: probes_are_validated.
 fn port_ref(value: &IntOrString, path: FieldPath, errors: &mut Errors) -> PortRef {
     match value {
         IntOrString::Int(number) => PortRef::Number(port_number(*number, path, errors)),
@@ -96,17 +120,29 @@ fn protocol(value: Option<&str>, path: FieldPath, errors: &mut Errors) -> Protoc
         Some("UDP") => Protocol::Udp,
         Some("SCTP") => Protocol::Sctp,
         Some(other) => {
-            errors.add(FieldError::unsupported(
-                path,
-                other,
-                &["SCTP", "TCP", "UDP"],
-            ));
+            errors.unsupported(path, other, &["SCTP", "TCP", "UDP"]);
             Protocol::Tcp
         }
         None => {
             errors.required(path, "");
             Protocol::Tcp
         }
+    }
+}
+
+/// A name that is a DNS label.
+fn name(name: &str, path: FieldPath, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.required(path, "");
+    } else {
+        errors.invalid_each(&path, name, names::dns_label(name));
+    }
+}
+
+/// A name that nobody has taken yet; the empty one, wrong in itself, nobody takes.
+fn name_once(name: &str, taken: &mut BTreeSet<String>, path: FieldPath, errors: &mut Errors) {
+    if !name.is_empty() && !taken.insert(name.to_owned()) {
+        errors.add(FieldError::duplicate(path, name));
     }
 }
 

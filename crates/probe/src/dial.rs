@@ -117,6 +117,7 @@ impl<'a, S: Sockets> Dialer<'a, S> {
     ///
     /// Upstream: Go src/net/dial.go, dialSerial.
     /// Differs: IPv6 and IPv4 addresses are tried in the resolver's order and never side by side.
+    /// Shown by: a_host_of_its_own_is_looked_up_and_met_from_here, ipv6_is_bracketed.
     pub(crate) async fn connect(&mut self, host: &str, port: u16) -> Result<Socket, DialError> {
         let addresses = self.resolve(host, port).await?;
         let mut first_error = None;
@@ -162,6 +163,7 @@ impl<'a, S: Sockets> Dialer<'a, S> {
     /// When to give up on the first of `left` addresses, so that the others get their turn.
     ///
     /// Upstream: Go src/net/dial.go, partialDeadline.
+    /// Shown by: a_target_that_does_not_answer.
     fn share(&self, left: usize) -> Instant {
         const AT_LEAST: Duration = Duration::from_secs(2);
         if left <= 1 {
@@ -189,7 +191,10 @@ impl<'a, S: Sockets> Dialer<'a, S> {
     }
 }
 
+/// The resolver's error as Go says it: a name that nobody has is `no such host`.
+///
 /// Upstream: Go src/net/cgo_unix.go, doBlockingWithCtx and cgoLookupHostIP; src/net/net.go, errNoSuchHost.
+/// Shown by: a_name_nobody_has_is_a_failure.
 fn lookup_text(error: &io::Error) -> String {
     let text = error.to_string();
     let reason = text

@@ -17,6 +17,7 @@ use crate::{OUTPUT_LIMIT, go, prober_error};
 ///
 /// Upstream: pkg/probe/exec/exec.go, Probe; kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go,
 /// RunInContainer; cri-client remote_runtime.go, execSync.
+/// Shown by: c21_exit_codes, c23_a_command_that_takes_too_long, c24_a_failing_runtime_is_asked_three_times.
 pub async fn attempt<R: Runtime>(
     runtime: &R,
     pod: &PodUid,

@@ -4,49 +4,15 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::time::Duration;
+
+pub use probelet_model::go::duration;
 
 use crate::OUTPUT_LIMIT;
-
-/// As Go prints a `time.Duration`: `1s`, `1m30s`, `100ms`, `1.5s`.
-///
-/// Upstream: Go src/time/time.go, Duration.String.
-#[must_use]
-pub fn duration(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    match nanos {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{nanos}ns"),
-        1_000..1_000_000 => decimal(nanos, 1_000, "µs"),
-        1_000_000..1_000_000_000 => decimal(nanos, 1_000_000, "ms"),
-        _ => {
-            let minutes = duration.as_secs() / 60;
-            let seconds = decimal(
-                nanos - u128::from(minutes) * 60_000_000_000,
-                1_000_000_000,
-                "s",
-            );
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => seconds,
-                (0, minutes) => format!("{minutes}m{seconds}"),
-                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
-            }
-        }
-    }
-}
-
-/// `value / unit` without trailing zeros.
-fn decimal(value: u128, unit: u128, suffix: &str) -> String {
-    let digits = unit.ilog10() as usize;
-    let fraction = format!("{:0digits$}", value % unit);
-    let fraction = fraction.trim_end_matches('0');
-    let dot = if fraction.is_empty() { "" } else { "." };
-    format!("{}{dot}{fraction}{suffix}", value / unit)
-}
 
 /// As Go prints a string with `%q`, bytes that are no UTF-8 as `\x..`.
 ///
 /// Upstream: Go src/strconv/quote.go, Quote.
+/// Shown by: strings_are_quoted_as_go_does.
 #[must_use]
 pub fn quote(bytes: &[u8]) -> String {
     let mut quoted = String::with_capacity(bytes.len() + 2);
@@ -91,6 +57,7 @@ fn push_hex(quoted: &mut String, letter: char, width: usize, value: u32) {
 /// The text of an error of the operating system, lower case and without its number.
 ///
 /// Upstream: Go src/syscall/zerrors_linux_amd64.go, errors.
+/// Shown by: errors_lose_their_number.
 #[must_use]
 pub fn errno(error: &io::Error) -> String {
     let text = error.to_string();
@@ -112,26 +79,6 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_does() {
-        for (millis, expected) in [
-            (0, "0s"),
-            (1, "1ms"),
-            (100, "100ms"),
-            (1_000, "1s"),
-            (1_500, "1.5s"),
-            (60_000, "1m0s"),
-            (90_000, "1m30s"),
-            (3_600_000, "1h0m0s"),
-            (5_025_250, "1h23m45.25s"),
-        ] {
-            assert_eq!(duration(Duration::from_millis(millis)), expected);
-        }
-        assert_eq!(duration(Duration::from_nanos(7)), "7ns");
-        assert_eq!(duration(Duration::from_nanos(1_500)), "1.5µs");
-        assert_eq!(duration(Duration::from_nanos(1_000_001)), "1.000001ms");
-    }
 
     #[test]
     fn strings_are_quoted_as_go_does() {

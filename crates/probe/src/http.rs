@@ -29,11 +29,13 @@ use crate::{go, prober_error};
 /// What the target sees as User-Agent unless the manifest says something else.
 ///
 /// Upstream: pkg/probe/http/request.go, userAgent; the version is the one behaviour is pinned to.
+/// Shown by: the_server_sees_what_the_kubelet_sends.
 pub const USER_AGENT: &str = "kube-probe/1.35";
 
 /// How many requests an attempt may make; a redirect after the last is one too many.
 ///
 /// Upstream: pkg/probe/http/http.go, RedirectChecker.
+/// Shown by: c8_a_redirect_loop.
 const MAX_REQUESTS: u32 = 10;
 
 /// What to ask for.
@@ -62,6 +64,8 @@ pub struct Get<'a> {
 ///
 /// Upstream: pkg/probe/http/http.go, DoHTTPProbe; pkg/probe/http/request.go,
 /// NewRequestForHTTPGetAction; Go src/net/http/client.go, Client.do.
+/// Shown by: c1_200_body_ok, c3_400_404_500, c7_302_to_another_host_is_not_followed,
+/// c12_connection_refused_is_a_failure_and_not_retried.
 pub async fn attempt<S: Sockets>(
     sockets: &S,
     get: &Get<'_>,
@@ -219,7 +223,10 @@ impl<S: Sockets> Exchange<'_, S> {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
+    /// A timeout before the head of the response has come is a failure, one within its body an error.
+    ///
     /// Upstream: Go src/net/http/client.go, Client.do and cancelTimerBody.Read.
+    /// Shown by: c11_a_handler_slower_than_the_timeout, c10_a_stalled_body_is_an_error_three_times.
     fn timed_out(&self) -> Result<Outcome, ProberError> {
         if self.in_body {
             const BODY: &str = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
@@ -255,7 +262,10 @@ fn failure(url: &str, reason: &str) -> Stop {
     Stop::Failure(client_text(url, reason))
 }
 
+/// An error of the client as Go says it: `Get "<URL>": <reason>`.
+///
 /// Upstream: Go src/net/url/url.go, Error.Error.
+/// Shown by: c12_connection_refused_is_a_failure_and_not_retried.
 fn client_text(url: &str, reason: &str) -> String {
     format!("Get {}: {reason}", go::quote(url.as_bytes()))
 }

@@ -1,10 +1,10 @@
 //! One attempt of one probe: what the kubelet's probers do, and what they say about it.
 //!
 //! [`run`] makes the attempt that a [`Probe`] asks for against one container. The handlers below it,
-//! [`http::attempt`], [`tcp::attempt`] and [`exec::attempt`], stand on their own for whoever wants a
-//! single try by hand. An attempt answers an [`Outcome`] (what was seen) or a [`ProberError`] (nothing
-//! could be seen, nothing is to be counted); its texts are those of Kubernetes 1.35, down to the words
-//! of Go's HTTP client, because people search for them.
+//! [`http::attempt`], [`tcp::attempt`], [`grpc::attempt`] and [`exec::attempt`], stand on their own for
+//! whoever wants a single try by hand. An attempt answers an [`Outcome`] (what was seen) or a
+//! [`ProberError`] (nothing could be seen, nothing is to be counted); its texts are those of Kubernetes
+//! 1.35, down to the words of Go's HTTP client, because people search for them.
 //!
 //! It is not a place for schedules, thresholds or verdicts: those are the engine's. Nothing here spawns
 //! a task, keeps state between attempts, or reads the environment, so no proxy is ever used.
@@ -14,6 +14,7 @@
 mod dial;
 pub mod exec;
 pub mod go;
+pub mod grpc;
 pub mod http;
 pub mod port;
 mod socket;
@@ -33,11 +34,13 @@ pub use dial::{HostSockets, PodSockets, Sockets};
 /// How many tries one attempt has, the first included.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/prober.go, maxProbeRetries.
+/// Shown by: c10_a_stalled_body_is_an_error_three_times.
 pub const MAX_TRIES: u32 = 3;
 
 /// How many bytes of a target's own words are kept: of an HTTP body, of a command's output.
 ///
 /// Upstream: pkg/probe/http/http.go, maxRespBodyLength; pkg/probe/exec/exec.go, maxReadLength.
+/// Shown by: c9_a_long_body_is_cut, c22_output_is_cut.
 pub const OUTPUT_LIMIT: usize = 10 * 1024;
 
 /// The container that is probed.
@@ -74,6 +77,7 @@ pub struct Report {
 /// with IO and time; dropping the future ends the attempt and closes its socket.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/prober.go, runProbeWithRetries.
+/// Shown by: c12_connection_refused_is_a_failure_and_not_retried, c24_a_failing_runtime_is_asked_three_times.
 pub async fn run<R: Runtime>(target: Target<'_, R>, probe: &Probe) -> Report {
     let started = clock();
     let mut tries = 1;
@@ -94,6 +98,8 @@ pub async fn run<R: Runtime>(target: Target<'_, R>, probe: &Probe) -> Report {
 /// Errors: as the handler's own `attempt`, and a port or a pod address that does not exist.
 ///
 /// Upstream: kubelet pkg/kubelet/prober/prober.go, runProbe.
+/// Shown by: what_the_runtime_lacks_is_not_the_targets_failure,
+/// a_host_of_its_own_is_looked_up_and_met_from_here.
 pub async fn attempt<R: Runtime>(
     target: &Target<'_, R>,
     handler: &Handler,
@@ -137,6 +143,15 @@ pub async fn attempt<R: Runtime>(
                 Some(_) => tcp::attempt(&HostSockets, &address, number, timeout).await,
                 None => tcp::attempt(&pod_sockets(target), &address, number, timeout).await,
             }
+        }
+        Handler::Grpc { port, service } => {
+            let (address, number) = endpoint(target, None, &PortRef::Number(*port))?;
+            let check = grpc::Check {
+                host: &address,
+                port: number,
+                service,
+            };
+            grpc::attempt(&pod_sockets(target), &check, timeout).await
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::prober_error;
 /// probe, as upstream), or the number is 0.
 ///
 /// Upstream: pkg/probe/util.go, ResolveContainerPort.
+/// Shown by: a_misspelt_port_is_an_error_and_asks_nobody.
 pub fn resolve(port: &PortRef, container: &Container) -> Result<u16, ProberError> {
     match container.resolve_port(port) {
         None => Err(prober_error(format!("port \"{port}\" not found"))),

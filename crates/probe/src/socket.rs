@@ -16,6 +16,8 @@ use rustix::net::{SendFlags, getpeername, getsockname, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::go;
+
 /// A connected, non-blocking TCP socket.
 ///
 /// Differs: upstream sets SO_LINGER to one second in the hope of a shorter TIME-WAIT. Linux does not
@@ -24,6 +26,7 @@ use tokio::net::TcpStream;
 /// if the peer is gone. That would hold up every attempt on the same thread, so it is left off; the
 /// peer sees the same segments either way.
 /// Upstream: pkg/probe/dialer_others.go, ProbeDialer.
+/// Shown by: a_connection_is_closed_at_once_and_nothing_is_sent, closing_never_waits_for_the_target.
 #[derive(Debug)]
 pub(crate) struct Socket {
     io: Io,
@@ -75,10 +78,11 @@ impl Socket {
         }
     }
 
-    /// On one host, a port that nobody listens on can be the one the kernel picks for our own end, and
-    /// the socket then connects to itself.
+    /// A socket that is connected to itself has met nobody: on one host, a port that nobody listens on can be
+    /// the one the kernel picks for our own end.
     ///
     /// Upstream: Go src/net/tcpsock_posix.go, selfConnect.
+    /// Shown by: a_socket_that_meets_itself_has_met_nobody.
     fn refuse_itself(&self) -> io::Result<()> {
         if self.local()? == self.peer {
             Err(Errno::CONNREFUSED.into())
@@ -95,6 +99,22 @@ impl Socket {
     /// The target's address.
     pub(crate) const fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// An error of reading or writing in Go's words: `read tcp 10.0.0.2:40000->10.0.0.1:80: read:
+    /// connection reset by peer`.
+    ///
+    /// Upstream: Go src/net/net.go, OpError.Error.
+    /// Shown by: a_reset_connection, a_connection_reset_during_the_call.
+    pub(crate) fn describe(&self, doing: &str, error: &io::Error) -> String {
+        let local = self
+            .local()
+            .map_or_else(|_| "?".to_owned(), |local| local.to_string());
+        format!(
+            "{doing} tcp {local}->{}: {doing}: {}",
+            self.peer,
+            go::errno(error)
+        )
     }
 
     /// The first bytes received, five at most.

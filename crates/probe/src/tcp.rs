@@ -14,6 +14,7 @@ use crate::dial::{DialError, Dialer, Sockets};
 /// Errors: no socket could be had to try with.
 ///
 /// Upstream: pkg/probe/tcp/tcp.go, DoTCPProbe.
+/// Shown by: c16_tcp_open_and_closed.
 pub async fn attempt<S: Sockets>(
     sockets: &S,
     host: &str,

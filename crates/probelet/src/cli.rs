@@ -20,6 +20,9 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (a manifest that is wrong, a data directory in use), \
     2 wrong usage.\nEnvironment: PROBELET_LOG=debug shows what the agent does, on standard error.";
 
+/// One simulation holds no more Pods: with ten thousand it needs some 200 MB.
+pub(crate) const MOST_PODS: u32 = 10_000;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run Pods and Services, and show what happens to them.
@@ -32,6 +35,19 @@ pub(crate) enum Command {
     Down(Down),
     /// Show Pods, and Services with their endpoints.
     Status(Status),
+    /// Show what probes will do, in virtual time: the engine that runs Pods, on a Pod and a scenario.
+    ///
+    /// The scenario says when containers start, answer, hang, fail and end (docs/scenarios.md); everything
+    /// else is as on a real node, and a day takes a second. Nothing is run, and no data directory is needed.
+    /// The same input gives the same output, byte for byte.
+    Simulate(Simulate),
+    /// Say what the probes of manifests will do, and what is wrong with them, without running anything.
+    ///
+    /// Validates Pods and Services, and the Pod templates of Deployments, StatefulSets, DaemonSets,
+    /// ReplicaSets, ReplicationControllers, Jobs and CronJobs, as an API server does; computes how soon each
+    /// probe acts and how slow a start it allows; and reports what will go wrong. Objects of other kinds are
+    /// counted. Lints are allowed on one object by its annotation check.probelet.dev/ignore, ids joined by commas.
+    Check(Check),
 }
 
 #[derive(Args, Debug)]
@@ -73,6 +89,105 @@ pub(crate) struct Status {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = CHECK_EXIT_CODES)]
+pub(crate) struct Check {
+    /// Manifest to check: a file, a directory, or - for standard input. May be given several times.
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        required_unless_present = "list",
+        num_args = 1..
+    )]
+    pub(crate) filenames: Vec<PathBuf>,
+    /// The least severity that makes the exit code 1.
+    #[arg(long, value_name = "SEVERITY", default_value = "warning")]
+    pub(crate) fail_on: FailOn,
+    /// Leave out what this lint finds. May be given several times, or with several ids joined by commas.
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = lint_id)]
+    pub(crate) ignore: Vec<&'static str>,
+    /// List all lints, and check nothing.
+    #[arg(long, conflicts_with = "filenames")]
+    pub(crate) list: bool,
+    /// Print JSON, or SARIF 2.1.0 for code hosts.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    pub(crate) format: Option<CheckFormat>,
+}
+
+const CHECK_EXIT_CODES: &str = "Exit codes: 0 nothing found that --fail-on asks for, 1 something found, \
+    2 a manifest that is invalid or cannot be read, or wrong usage.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// What does not work at all.
+    Error,
+    /// And what will go wrong in an ordinary week.
+    Warning,
+    /// And what is worth knowing.
+    Info,
+    /// Nothing.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// One JSON object.
+    Json,
+    /// One SARIF log.
+    Sarif,
+}
+
+fn lint_id(text: &str) -> Result<&'static str, String> {
+    let lint = probelet_check::lint::find(text);
+    let lint = lint.ok_or("there is no such lint; probelet check --list names all")?;
+    Ok(lint.id)
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = SIMULATE_EXIT_CODES)]
+pub(crate) struct Simulate {
+    /// Manifest with the Pod, or with several, or with Deployments and other kinds that make Pods; Services in
+    /// it are followed. A file, a directory, or - for standard input.
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
+    pub(crate) filename: PathBuf,
+    /// What happens to it: a file, or - for standard input.
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) scenario: PathBuf,
+    /// Start the agent together with the Pods, and spread first looks over their periods, by this seed.
+    /// Without it every probe looks at once.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Simulate so many Pods like the one in the manifest, named NAME-0 and so on. Default: what the
+    /// manifest says, 1 of a Pod.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PODS)))]
+    pub(crate) replicas: Option<u32>,
+    /// How to show it.
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(crate) format: Drawn,
+}
+
+const SIMULATE_EXIT_CODES: &str = "Exit codes: 0 simulated, 1 the output could not be written, \
+    2 a Pod or a scenario that is wrong, or wrong usage.";
+
+/// How a simulation is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Drawn {
+    /// Lines for people.
+    Table,
+    /// One JSON object a line.
+    Jsonl,
+    /// A picture.
+    Svg,
+    /// A page with the picture and a table, which needs no other file.
+    Html,
 }
 
 #[derive(Args, Debug)]

@@ -13,8 +13,10 @@
     reason = "a program's words go there"
 )]
 
+mod check;
 mod cli;
 mod down;
+mod simulate;
 mod status;
 mod up;
 mod view;
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -48,16 +50,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: cli::Cli) -> anyhow::Result<()> {
+fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        cli::Command::Up(options) => wait(up::run(options))?,
+        cli::Command::Down(options) => wait(down::run(options))?,
+        cli::Command::Status(options) => wait(status::run(options))?,
+        cli::Command::Check(options) => return Ok(check::run(&options)),
+        cli::Command::Simulate(options) => return Ok(simulate::run(&options)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Carries out a command that waits for things.
+fn wait(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        match cli.command {
-            cli::Command::Up(options) => up::run(options).await,
-            cli::Command::Down(options) => down::run(options).await,
-            cli::Command::Status(options) => status::run(options).await,
-        }
-    })
+    runtime.block_on(command)
 }

@@ -2,6 +2,7 @@
 
 mod line;
 mod live;
+mod pod;
 pub(crate) mod table;
 
 use probelet_agent::happening::Happening;

@@ -7,17 +7,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-const PAPERS: [&str; 4] = [
+const PAPERS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/differences.md",
+    "docs/lints.md",
+    "docs/scenarios.md",
+    "docs/scenarios/README.md",
+    "docs/upstream.md",
 ];
 
 #[test]
 fn every_test_named_by_a_difference_exists() {
     let mut named = 0;
-    for row in differences() {
+    let rows = differences().into_iter().chain(edges());
+    for row in rows {
         let (_, test) = row.rsplit_once(" | ").unwrap();
         for place in quoted(test) {
             let (file, function) = place.split_once("::").unwrap();
@@ -37,6 +42,25 @@ fn every_test_named_by_a_difference_exists() {
 }
 
 #[test]
+fn every_rough_edge_is_decided() {
+    let numbers: Vec<String> = edges()
+        .iter()
+        .map(|row| row.split(' ').nth(1).unwrap().to_owned())
+        .collect();
+    let all: Vec<String> = (1..=34).map(|number| number.to_string()).collect();
+    assert_eq!(numbers, all);
+    for row in edges() {
+        let decision = row.split(" | ").nth(2).unwrap();
+        assert!(
+            ["kept", "mended", "not ours"]
+                .iter()
+                .any(|word| decision.contains(word)),
+            "{row}"
+        );
+    }
+}
+
+#[test]
 fn every_marked_difference_has_a_row() {
     let mut rows: BTreeMap<String, usize> = BTreeMap::new();
     for row in differences() {
@@ -46,6 +70,9 @@ fn every_marked_difference_has_a_row() {
     }
     let mut marked = 0;
     for file in sources(&Path::new(ROOT).join("crates")) {
+        if file.starts_with(Path::new(ROOT).join("crates/xtask")) {
+            continue; // it reads such marks
+        }
         let source = fs::read_to_string(&file).unwrap();
         let marks = source
             .lines()
@@ -69,7 +96,14 @@ fn every_link_leads_somewhere() {
         let text = text(paper);
         let links = text.split("](").skip(1);
         for link in links.filter_map(|rest| rest.split(')').next()) {
-            assert!(directory.join(link).exists(), "{paper} links to {link}");
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            assert!(directory.join(file).exists(), "{paper} links to {link}");
+            let is_heading =
+                |line: &str| line.starts_with('#') && line.ends_with(&format!(" {anchor}"));
+            assert!(
+                !file.is_empty() || text.lines().any(is_heading),
+                "{paper} links to {link}"
+            );
         }
     }
 }
@@ -80,7 +114,11 @@ fn the_readme_has_every_example() {
     let examples = fs::read_dir(Path::new(ROOT).join("examples")).unwrap();
     let mut seen = 0;
     for example in examples {
-        let name = example.unwrap().file_name().into_string().unwrap();
+        let example = example.unwrap();
+        if example.path().is_dir() {
+            continue;
+        }
+        let name = example.file_name().into_string().unwrap();
         let command = format!("\ncargo run --release -- up -f examples/{name}\n");
         assert!(readme.contains(&command), "README.md lacks {name}");
         seen += 1;
@@ -97,6 +135,18 @@ fn text(file: &str) -> String {
 fn differences() -> Vec<String> {
     let text = text("docs/differences.md");
     let rows = text.lines().filter(|line| line.starts_with("| `"));
+    rows.map(str::to_owned).collect()
+}
+
+/// The rows of the table of rough edges, which are numbered.
+fn edges() -> Vec<String> {
+    let text = text("docs/differences.md");
+    let rows = text.lines().filter(|line| {
+        let number = line
+            .strip_prefix("| ")
+            .and_then(|rest| rest.split(' ').next());
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    });
     rows.map(str::to_owned).collect()
 }
 

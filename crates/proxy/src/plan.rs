@@ -82,12 +82,13 @@ impl fmt::Display for ServiceKey {
 }
 
 impl Plan {
-    /// The plan for these Services.
+    /// The plan for these Services: each port goes to the ready addresses of the port of its name.
     ///
     /// Upstream: pkg/proxy/endpointslicecache.go, newServiceInfo, and pkg/proxy/topology.go,
     /// CategorizeEndpoints; only ready endpoints.
     /// Differs: when no endpoint is ready, kube-proxy falls back to terminating ones that still serve;
     /// Endpoints do not list those, so nothing is left and connections are refused.
+    /// Shown by: only_ready_addresses_of_the_same_port_are_backends.
     #[must_use]
     pub fn new(services: &[(Service, Endpoints)]) -> Self {
         let mut services: Vec<_> = services

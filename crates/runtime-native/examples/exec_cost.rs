@@ -50,6 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         working_dir: None,
         mounts: Vec::new(),
         user: User::default(),
+        termination_message: probelet_model::pod::TerminationMessage::default(),
     };
     runtime.start_container(&pod, container).await?;
     println!(

@@ -136,7 +136,7 @@ pub(crate) fn bury(dir: &PodDir) -> io::Result<Found> {
                     )));
                 }
             }
-            file.end(layout::killed(clock::wall()));
+            file.end(dir, layout::killed(clock::wall()));
             layout::write_json(&dir.container(&file.record.id), &file)?;
         }
         containers.push(file.record);

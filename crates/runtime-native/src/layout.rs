@@ -6,6 +6,7 @@
 //!                          shim.sock             where it listens; made once the sandbox stands
 //!                          shim.log              what it has to say for people
 //!                          containers/<id>.json  a run that has started, and how it ended
+//!                          messages/<id>         what a run wrote as its last words, until it has ended
 //!                          volumes/<name>/       emptyDir volumes
 //!                          root/                 an empty place to build root file systems on
 //! <data dir>/logs/                               see probelet_runtime::log_path
@@ -22,6 +23,7 @@ use probelet_runtime::{ContainerRecord, Exit, PodConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::last_words;
 use crate::process::ProcessId;
 
 /// Where all pods' directories are.
@@ -102,6 +104,15 @@ impl PodDir {
         self.0.join("containers")
     }
 
+    /// Not among the records: what is in it is the container's.
+    pub(crate) fn messages(&self) -> PathBuf {
+        self.0.join("messages")
+    }
+
+    pub(crate) fn message(&self, id: &ContainerId) -> PathBuf {
+        self.messages().join(id.as_str())
+    }
+
     pub(crate) fn container(&self, id: &ContainerId) -> PathBuf {
         self.containers().join(format!("{id}.json"))
     }
@@ -131,12 +142,23 @@ pub(crate) struct ContainerFile {
     pub(crate) record: ContainerRecord,
     /// The first process of its pid namespace, whose end ends them all.
     pub(crate) init: ProcessId,
+    /// Where its last words are looked for, once it has failed without any.
+    #[serde(default)]
+    pub(crate) fall_back_to: Option<PathBuf>,
 }
 
 impl ContainerFile {
-    /// Notes how it ended, if that was not known yet.
-    pub(crate) fn end(&mut self, exit: Exit) {
-        self.record.exit.get_or_insert(exit);
+    /// Notes how it ended, and its last words.
+    pub(crate) fn end(&mut self, dir: &PodDir, exit: Exit) -> Exit {
+        let message = dir.message(&self.record.id);
+        let log = self.fall_back_to.as_deref().filter(|_| exit.code != 0);
+        let exit = Exit {
+            message: last_words::read(&message, log),
+            ..exit
+        };
+        let _gone = fs::remove_file(message);
+        self.record.exit = Some(exit.clone());
+        exit
     }
 }
 
@@ -152,6 +174,7 @@ pub(crate) fn killed(finished_at: Wall) -> Exit {
         code: code_of_signal(signal),
         signal: Some(signal),
         finished_at,
+        message: None,
     }
 }
 

@@ -13,6 +13,7 @@
 mod attach;
 mod client;
 mod clock;
+mod last_words;
 mod launch;
 mod layout;
 mod pool;

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
-use probelet_model::pod::{User, Volume, VolumeMount};
+use probelet_model::pod::{TerminationMessage, User, Volume, VolumeMount};
 use probelet_model::time::Wall;
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,10 @@ pub struct Exit {
     /// When, in whole nanoseconds of the wall clock.
     #[serde(with = "wall_nanos")]
     pub finished_at: Wall,
+    /// Its last words: what it wrote to its termination message file, 4,096 bytes at most, or the end of
+    /// its log, 80 lines and 2,048 bytes at most.
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 /// Serialises a [`Wall`] without cutting it to seconds.
@@ -190,6 +194,9 @@ pub struct ContainerConfig {
     pub mounts: Vec<VolumeMount>,
     /// Whom it runs as.
     pub user: User,
+    /// Where its last words are read from when it has ended.
+    #[serde(default)]
+    pub termination_message: TerminationMessage,
 }
 
 /// A container that runs.
@@ -326,6 +333,7 @@ pub enum ExecError {
 ///
 /// Upstream: kubelet pkg/kubelet/kuberuntime/helpers.go, BuildPodLogsDirectory and
 /// BuildContainerLogsDirectory.
+/// Shown by: output_is_kept_in_the_format_of_the_cri_one_file_a_run.
 #[must_use]
 pub fn log_path(
     namespace: &str,

@@ -11,6 +11,7 @@ use crate::object::{Change, Version};
 ///
 /// Upstream: apiserver pkg/storage/cacher, a watch from a version older than the cache answers 410 Gone.
 /// Differs: so does one from a version that has not been yet; it can only come from another store.
+/// Shown by: the_newest_are_kept_and_the_rest_is_gone, a_reader_that_is_overtaken_is_told_so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "changes after version {asked} are not remembered, only those after {oldest} up to {newest}; list again"

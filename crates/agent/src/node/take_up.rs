@@ -95,6 +95,7 @@ fn standing_container(record: ContainerRecord) -> StandingContainer {
             code: exit.code,
             signal: exit.signal,
             finished_at: exit.finished_at,
+            message: exit.message,
         }),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use probelet_model::id::{ContainerName, PodUid};
 use probelet_model::probe::{Outcome, OutcomeStatus, ProbeKind, ProberError, Verdict};
+use probelet_model::status::Phase;
 
 use super::PodMachine;
 use crate::effect::{Effect, EventKind};
@@ -13,7 +15,11 @@ use crate::probe::{Answer, Look, ProbeMachine};
 use crate::report::{Report, What};
 
 impl PodMachine {
+    /// What an attempt saw is counted; each failure, warning and error is told as an event.
+    ///
     /// Upstream: kubelet pkg/kubelet/prober/prober.go, probe; worker.go, doProbe.
+    /// Shown by: d9_liveness_kill_and_restart_in_one_turn, a27_a_warning_is_told_each_time_and_never_kills,
+    /// a28_a_port_that_is_missing_is_told_each_tick_and_changes_nothing.
     pub(crate) fn attempt_finished(
         &mut self,
         attempt: AttemptId,
@@ -101,10 +107,14 @@ impl PodMachine {
         };
         turn.out.push(Effect::Report(Report {
             pod: self.uid().clone(),
-            container: name,
+            container: name.clone(),
             kind,
             what,
         }));
+        let probes = &mut self.containers[index].probes;
+        if let Some(probe) = probes.iter_mut().find(|probe| probe.kind == kind) {
+            tell_verdicts(&self.pod.uid, &name, probe, turn);
+        }
         self.look(
             turn,
             |probe, view, turn| {
@@ -120,6 +130,8 @@ impl PodMachine {
     ///
     /// Upstream: kubelet pkg/kubelet/prober/prober_manager.go, UpdatePodStatus.
     /// Differs: the look comes after the status it is caused by, so it never sees an older one.
+    /// Shown by: b6_readiness_is_triggered_by_startup, b11_each_synchronisation_makes_an_unready_probe_look,
+    /// a_verdict_that_turns_to_failure_makes_readiness_look_again_at_once.
     pub(crate) fn trigger(&mut self, turn: &mut Turn<'_>) {
         if !std::mem::take(&mut self.synchronise) {
             return;
@@ -151,17 +163,24 @@ impl PodMachine {
         mut choose: impl FnMut(&mut ProbeMachine, &View, &mut Turn<'_>) -> Option<Look>,
         only: Option<usize>,
     ) {
-        let (phase, policy, deleting) =
-            (self.phase(), self.pod.restart_policy, self.ending.is_some());
+        // A pod that has failed has, to its probes, though its containers may still run.
+        let phase = if self.has_failed() {
+            Phase::Failed
+        } else {
+            self.phase()
+        };
+        let deleting = self.ending.is_some();
         for (index, container) in self.containers.iter_mut().enumerate() {
             if only.is_some_and(|only| only != index) {
                 continue;
             }
-            let view = container.view(phase, deleting, policy);
+            let view = container.view(phase, deleting);
             let name = container.name.clone();
             for probe in &mut container.probes {
                 let kind = probe.kind;
-                match choose(probe, &view, turn) {
+                let look = choose(probe, &view, turn);
+                tell_verdicts(&self.pod.uid, &name, probe, turn);
+                match look {
                     None | Some(Look::None(None)) => {}
                     Some(Look::None(Some(skip))) => turn.out.push(Effect::Report(Report {
                         pod: self.pod.uid.clone(),
@@ -182,5 +201,23 @@ impl PodMachine {
                 }
             }
         }
+    }
+}
+
+/// Tells what a probe has published since this was last asked.
+fn tell_verdicts(
+    pod: &PodUid,
+    container: &ContainerName,
+    probe: &mut ProbeMachine,
+    turn: &mut Turn<'_>,
+) {
+    let kind = probe.kind;
+    for verdict in probe.take_published() {
+        turn.out.push(Effect::Report(Report {
+            pod: pod.clone(),
+            container: container.clone(),
+            kind,
+            what: What::Verdict(verdict),
+        }));
     }
 }

@@ -8,12 +8,14 @@ use probelet_model::probe::{ProbeKind, Verdict};
 use probelet_model::status::{ContainerState, ContainerStatus, PodStatus, Terminated, Waiting};
 use probelet_model::time::{Mono, Now, Wall};
 
-use super::{PodMachine, Sandbox, lost_run};
+use super::{Initialization, PodMachine, Sandbox, deadline, lost_run, roles};
 use crate::container::{
-    AfterStop, ContainerMachine, ExitedRun, State, StopStep, id_from_wire, terminated,
+    AfterStop, Begun, ContainerMachine, ExitedRun, NOT_INITIALIZED, RecalledStep, State, StopStep,
+    id_from_wire, terminated,
 };
 use crate::input::{Standing, StandingContainer};
-use crate::memory::{ContainerMemory, PodMemory};
+use crate::memory::{ContainerMemory, PodMemory, StepMemory};
+use crate::restarts::Role;
 
 impl PodMachine {
     /// A pod as it was left: by the status that was stored, by what the engine had noted, and by what
@@ -23,6 +25,9 @@ impl PodMachine {
     /// Upstream: kubelet with ChangeContainerStatusOnKubeletRestart off (the default from 1.35), where
     /// ready and started are kept over a restart; pkg/kubelet/prober/prober_manager.go.
     /// Differs: run counters, back-off and the tick grid are kept too.
+    /// Shown by: e18_a_ready_pod_stays_ready_even_without_a_memory,
+    /// e21_a_startup_probe_that_has_succeeded_is_not_run_again,
+    /// a_restart_of_the_agent_at_any_point_changes_nothing.
     pub(crate) fn restored(
         pod: Arc<Pod>,
         status: PodStatus,
@@ -32,16 +37,15 @@ impl PodMachine {
         first_look: &mut dyn FnMut(Duration) -> Mono,
     ) -> Self {
         let ran = status
-            .container_statuses
+            .init_container_statuses
             .iter()
+            .chain(&status.container_statuses)
             .any(|container| container.container_id.is_some());
         let records = standing
             .as_ref()
             .map_or(&[][..], |standing| &standing.containers);
-        let containers = pod
-            .containers
-            .iter()
-            .map(|spec| {
+        let mut containers: Vec<ContainerMachine> = roles(&pod)
+            .map(|(spec, role)| {
                 let past = Past {
                     status: status.container(spec.name.as_str()),
                     memory: memory
@@ -53,9 +57,26 @@ impl PodMachine {
                         .collect(),
                     stands: standing.is_some(),
                 };
-                past.container(spec, now, first_look)
+                let machine =
+                    ContainerMachine::new(spec, role, pod.restart_policy, &mut *first_look);
+                past.container(machine, spec, now)
             })
             .collect();
+        let initialization = match &memory {
+            Some(memory) => Initialization::recalled(memory.initialization, &pod),
+            None => inferred(&pod, records),
+        };
+        for container in &mut containers[..initialization.passed(&pod)] {
+            let unknown = !container.is_alive() && container.newest_exit.is_none();
+            container.completed |= unknown && container.role == Role::Init;
+        }
+        let over = status.phase.is_terminal();
+        let start_time = status
+            .start_time
+            .unwrap_or_else(|| now.wall.whole_seconds());
+        let exceeded = memory
+            .as_ref()
+            .is_some_and(|memory| memory.deadline_exceeded);
         let (sandbox, ip) = match standing {
             Some(standing) => (Sandbox::Standing, Some(standing.ip)),
             None => (Sandbox::Absent { lost: ran }, None),
@@ -63,15 +84,33 @@ impl PodMachine {
         Self {
             sandbox,
             containers,
+            initialization,
             ip,
-            start_time: status
-                .start_time
-                .unwrap_or_else(|| now.wall.whole_seconds()),
+            start_time,
+            active_until: deadline::due(&pod, start_time, now).filter(|_| !over && !exceeded),
+            deadline_exceeded: exceeded,
             status: Arc::new(status),
             memory: memory.unwrap_or_default(),
             ..Self::new(pod, now, |_| now.mono)
         }
     }
+}
+
+/// How far the initialisation must have come, by the containers that the sandbox has seen.
+///
+/// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, computeInitContainerActions.
+/// Shown by: a_restart_of_the_agent_at_any_point_of_the_initialisation_changes_nothing,
+/// an_init_container_of_which_the_runtime_has_no_record_is_not_run_again.
+fn inferred(pod: &Pod, records: &[StandingContainer]) -> Initialization {
+    let seen = |spec: &Container| records.iter().any(|record| record.name == spec.name);
+    let reached = pod.init_containers.iter().rposition(seen);
+    let done = pod.init_containers.is_empty() || pod.containers.iter().any(seen);
+    let reached = if done {
+        pod.init_containers.len()
+    } else {
+        reached.map_or(0, |index| index + 1)
+    };
+    Initialization::at(reached, done)
 }
 
 /// What is known of one container.
@@ -87,13 +126,15 @@ struct Past<'a> {
 impl Past<'_> {
     fn container(
         &self,
+        mut machine: ContainerMachine,
         spec: &Container,
         now: Now,
-        first_look: &mut dyn FnMut(Duration) -> Mono,
     ) -> ContainerMachine {
-        let mut machine = ContainerMachine::new(spec, first_look);
         if let Some(memory) = self.memory {
             machine.recall(spec, memory, now);
+        }
+        if self.image(spec) != spec.image {
+            machine.forget_back_off();
         }
         let mut records = self.records.clone();
         let newest = records.pop().filter(|record| !self.is_outdated(record));
@@ -101,13 +142,12 @@ impl Past<'_> {
         if let Some(record) = newest {
             let known = exit_before.or_else(|| self.exit_told_before(record, now));
             machine.take_history(known, None, record.restart_count, None);
-            machine.run_began(
-                record.id.clone(),
-                record.restart_count,
-                self.image(spec),
-                record.started_at,
-                now,
-            );
+            let begun = Begun {
+                id: record.id.clone(),
+                image: self.image(spec),
+                started_at: record.started_at,
+            };
+            machine.run_began(begun, record.restart_count, None, now);
             self.take_up(&mut machine, record, now);
         } else {
             self.take_over_ended(&mut machine, now);
@@ -115,6 +155,16 @@ impl Past<'_> {
         match self.memory {
             None => self.assume_verdicts(&mut machine),
             Some(memory) => self.start_again(&mut machine, memory),
+        }
+        // What ended in this sandbox has said so itself; of what ended before, the memory tells.
+        if newest.is_none() {
+            let code = machine.newest_exit.as_ref();
+            let well = code.is_some_and(|exited| exited.terminated.exit_code == 0);
+            let noted = match self.memory {
+                Some(memory) => memory.completed,
+                None => self.stands && self.status.is_some_and(|status| status.ready),
+            };
+            machine.completed = machine.role == Role::Init && well && noted;
         }
         machine
     }
@@ -170,25 +220,20 @@ impl Past<'_> {
             } else {
                 AfterStop::Policy
             };
-            // The runtime keeps the deadline of a stop it has heard of. In case it has not, the pod
-            // asks again; that can only bring the deadline forward.
-            machine.state = State::Stopping {
-                run,
-                step: StopStep::Recalled,
-                then,
-            };
+            let step = recalled(stopping.step, now);
+            machine.state = State::Stopping { run, step, then };
         }
     }
 
     /// How the run before `record` ended, if only the status remembers it.
     fn exit_told_before(&self, record: &StandingContainer, now: Now) -> Option<ExitedRun> {
         let status = self.status?;
-        let told = match (&status.state, &status.last_state) {
-            (ContainerState::Terminated(end), _) | (_, Some(end)) => end,
-            (ContainerState::Running(_) | ContainerState::Waiting(_), None) => return None,
+        let state = match &status.state {
+            ContainerState::Terminated(end) => Some(end),
+            ContainerState::Running(_) | ContainerState::Waiting(_) => None,
         };
-        let run = exited_from_status(told, now)?;
-        (run.id != record.id).then_some(run)
+        let mut told = state.into_iter().chain(&status.last_state);
+        told.find_map(|end| exited_from_status(end, now).filter(|run| run.id != record.id))
     }
 
     /// No run that the runtime knows.
@@ -203,8 +248,13 @@ impl Past<'_> {
                 let lost = lost_run(&id_from_wire(id), running.started_at, now);
                 (Some(lost), last.cloned())
             }
-            ContainerState::Terminated(end) => (exited_from_status(end, now), last.cloned()),
-            ContainerState::Waiting(_) => (last.and_then(|end| exited_from_status(end, now)), None),
+            ContainerState::Terminated(end) if end.container_id.is_some() => {
+                (exited_from_status(end, now), last.cloned())
+            }
+            // One that is only taken to have ended had waited.
+            ContainerState::Terminated(_) | ContainerState::Waiting(_) => {
+                (last.and_then(|end| exited_from_status(end, now)), None)
+            }
         };
         let waiting = waiting_of(&status.state).filter(|_| newest.is_some());
         machine.take_history(newest, previous, status.restart_count, waiting);
@@ -231,24 +281,45 @@ impl Past<'_> {
     }
 }
 
+/// Where a stop goes on.
+///
+/// The runtime keeps the deadline of a stop it has heard of. In case it has not, it is asked again; that
+/// can only bring the deadline forward.
+fn recalled(step: Option<StepMemory>, now: Now) -> StopStep {
+    let step = match step {
+        None => None,
+        Some(StepMemory::Turn { since, grace }) => {
+            let since = since.read_past(now);
+            return StopStep::Turn { since, grace };
+        }
+        Some(StepMemory::Hook { since, grace }) => Some(RecalledStep::Hook {
+            since: since.read_past(now),
+            grace,
+        }),
+        Some(StepMemory::Signalled { grace }) => Some(RecalledStep::Signalled { grace }),
+    };
+    StopStep::Recalled { step }
+}
+
 fn waits_for(status: &ContainerStatus, record: &StandingContainer) -> bool {
     status.container_id.as_deref().map(id_from_wire).as_ref() == Some(&record.id)
 }
 
 fn waiting_of(state: &ContainerState) -> Option<Waiting> {
     match state {
-        ContainerState::Waiting(waiting) => Some(waiting.clone()),
+        // That its turn has not come is seen from elsewhere.
+        ContainerState::Waiting(waiting) => Some(waiting.clone())
+            .filter(|waiting| waiting.reason.as_deref() != Some(NOT_INITIALIZED)),
         ContainerState::Running(_) | ContainerState::Terminated(_) => None,
     }
 }
 
 fn exited(record: &StandingContainer, now: Now) -> Option<ExitedRun> {
-    let exit = record.exit?;
-    let terminated = terminated(&record.id, record.started_at, exit);
+    let exit = record.exit.clone()?;
     Some(ExitedRun {
         id: record.id.clone(),
         at: past(exit.finished_at, now),
-        terminated,
+        terminated: terminated(&record.id, record.started_at, exit),
     })
 }
 

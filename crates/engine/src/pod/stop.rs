@@ -1,97 +1,24 @@
-//! Ending a container: why, with what words, and with how much grace.
+//! Ending a container: its preStop hook, its turn, TERM, and with how much grace.
 
 use std::time::Duration;
 
-use probelet_model::pod::RestartPolicy;
 use probelet_model::probe::{ProbeKind, Verdict};
+use probelet_model::time::Mono;
 
 use super::PodMachine;
-use crate::container::{AfterStop, MINIMUM_GRACE, Run, State, StopStep, kill_grace, pre_stop};
-use crate::effect::{Effect, EventKind};
+use crate::container::{
+    AfterStop, MINIMUM_GRACE, RecalledStep, Run, State, StopStep, kill_grace, pre_stop,
+};
+use crate::effect::{Effect, EventKind, HookMoment};
 use crate::node::Turn;
 
-/// Why a container is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    Probe(ProbeKind),
-    DefinitionChanged,
-}
-
 impl PodMachine {
-    /// Kills the running containers that must not run on.
-    pub(super) fn kill_failed(&mut self, turn: &mut Turn<'_>) {
-        let causes: Vec<Option<Cause>> = (0..self.containers.len())
-            .map(|index| self.cause_to_kill(index))
-            .collect();
-        if causes.iter().all(Option::is_none) {
-            return;
-        }
-        let restarts = self.pod.restart_policy != RestartPolicy::Never;
-        let others_live = self
-            .containers
-            .iter()
-            .zip(&causes)
-            .any(|(container, cause)| match container.state {
-                State::Running(_) => cause.is_none(),
-                State::Starting { .. } => true,
-                State::Idle => container.wants_run(self.pod.restart_policy),
-                State::Stopping { .. } => false,
-            });
-        for (index, cause) in causes.into_iter().enumerate() {
-            let Some(cause) = cause else { continue };
-            let container = &self.containers[index];
-            let name = &container.name;
-            // A changed definition restarts whatever the policy.
-            let restart = restarts || cause == Cause::DefinitionChanged;
-            let then = if restart {
-                let newest_exit = container.newest_exit.as_ref().map(|exited| exited.at);
-                AfterStop::Restart { newest_exit }
-            } else {
-                AfterStop::Policy
-            };
-            let pod_grace = self.pod.termination_grace_period;
-            let (message, grace) = if restart || others_live {
-                let (why, probe) = match cause {
-                    Cause::Probe(kind) => {
-                        let kind_word = kind.as_str().to_lowercase();
-                        (
-                            format!("Container {name} failed {kind_word} probe"),
-                            Some(kind),
-                        )
-                    }
-                    Cause::DefinitionChanged => {
-                        (format!("Container {name} definition changed"), None)
-                    }
-                };
-                let suffix = if restart { ", will be restarted" } else { "" };
-                (
-                    format!("{why}{suffix}"),
-                    kill_grace(None, self.spec(index), probe, pod_grace),
-                )
-            } else {
-                // Upstream kills the whole pod here, and the probe's grace and name are lost on the way.
-                (format!("Stopping container {name}"), pod_grace)
-            };
-            self.stop(index, message, grace, then, turn);
-        }
-    }
-
-    /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_manager.go, computePodActions.
-    fn cause_to_kill(&self, index: usize) -> Option<Cause> {
-        let container = &self.containers[index];
-        let State::Running(run) = &container.state else {
-            return None;
-        };
-        if run.image != self.spec(index).image {
-            return Some(Cause::DefinitionChanged);
-        }
-        [ProbeKind::Liveness, ProbeKind::Startup]
-            .into_iter()
-            .find(|kind| container.verdict(*kind) == Some(Verdict::Failure))
-            .map(Cause::Probe)
-    }
-
+    /// Ends a container: its event, its preStop hook, and TERM with what the hook has left of the grace.
+    ///
     /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, killContainer.
+    /// Differs: a container that ends while its hook runs has ended; upstream waits for the hook.
+    /// Shown by: a_container_that_ends_during_its_hook_is_done, d14_a_pre_stop_hook_comes_off_the_grace, d15_a_pre_stop_hook_that_hangs_leaves_2_seconds,
+    /// a_pre_stop_hook_that_fails_is_told_and_the_stop_goes_on.
     pub(super) fn stop(
         &mut self,
         index: usize,
@@ -100,27 +27,65 @@ impl PodMachine {
         then: AfterStop,
         turn: &mut Turn<'_>,
     ) {
-        let State::Running(run) = self.containers[index].state.clone() else {
+        let (State::PostStart { run, .. } | State::Running(run)) =
+            self.containers[index].state.clone()
+        else {
             return;
         };
         self.changed = true;
         let name = self.containers[index].name.clone();
         self.event(turn, Some(&name), EventKind::Normal, "Killing", message);
-        if let Some(hook) = pre_stop(self.spec(index), grace).cloned() {
-            let operation = turn.ids.operation();
-            turn.out.push(Effect::RunHook {
-                operation,
-                pod: self.pod.clone(),
-                container: name,
-                id: run.id.clone(),
-                hook,
-                timeout: grace,
-            });
-            let step = StopStep::Hook {
-                operation,
-                since: turn.now.mono,
-                grace,
-            };
+        self.prepare(index, run, (turn.now.mono, grace), then, turn);
+    }
+
+    /// Asks for the preStop hook, if there is one and time for it, else for the stop itself. Counts the
+    /// grace since the stop began, which may have been in another agent's time.
+    fn prepare(
+        &mut self,
+        index: usize,
+        run: Run,
+        (since, grace): (Mono, Duration),
+        then: AfterStop,
+        turn: &mut Turn<'_>,
+    ) {
+        let timeout = grace.saturating_sub(turn.now.mono.since(since));
+        let spec = self.spec(index);
+        let Some(hook) = pre_stop(spec, timeout).cloned() else {
+            let grace = left(grace, since, turn.now.mono);
+            return self.signal_in_turn(index, run, grace, then, turn);
+        };
+        let container = spec.name.clone();
+        let operation = turn.ids.operation();
+        turn.out.push(Effect::RunHook {
+            operation,
+            pod: self.pod.clone(),
+            container,
+            id: run.id.clone(),
+            hook,
+            moment: HookMoment::PreStop,
+            timeout: Some(timeout),
+        });
+        let step = StopStep::Hook {
+            operation,
+            since,
+            grace,
+        };
+        self.containers[index].state = State::Stopping { run, step, then };
+    }
+
+    /// As the kill of a single container; when the whole pod is ended, once its turn has come.
+    fn signal_in_turn(
+        &mut self,
+        index: usize,
+        run: Run,
+        grace: Duration,
+        then: AfterStop,
+        turn: &mut Turn<'_>,
+    ) {
+        let since = turn.now.mono;
+        if self.must_wait(index) {
+            self.changed = true;
+            let step = StopStep::Turn { since, grace };
             self.containers[index].state = State::Stopping { run, step, then };
         } else {
             self.signal(index, run, grace, then, turn);
@@ -136,6 +101,7 @@ impl PodMachine {
         turn: &mut Turn<'_>,
     ) {
         let grace = grace.max(MINIMUM_GRACE);
+        self.changed = true;
         turn.out.push(Effect::StopContainer {
             pod: self.uid().clone(),
             container: run.id.clone(),
@@ -143,11 +109,24 @@ impl PodMachine {
         });
         let step = StopStep::Signalled {
             kill_at: turn.now.mono + grace,
+            grace,
         };
         self.containers[index].state = State::Stopping { run, step, then };
     }
 
-    /// Whole seconds that the hook used come off the grace.
+    /// What the hook said is no event's matter: it may hold secrets.
+    pub(super) fn tell_pre_stop_failed(&self, index: usize, turn: &mut Turn<'_>) {
+        let message = "PreStopHook failed";
+        self.tell(
+            index,
+            EventKind::Warning,
+            "FailedPreStopHook",
+            message,
+            turn,
+        );
+    }
+
+    /// What the hook used comes off the grace.
     pub(super) fn signal_after_hook(&mut self, index: usize, turn: &mut Turn<'_>) {
         let State::Stopping {
             run,
@@ -157,27 +136,65 @@ impl PodMachine {
         else {
             return;
         };
-        let used = Duration::from_secs(turn.now.mono.since(since).as_secs());
-        self.signal(index, run, grace.saturating_sub(used), then, turn);
+        self.signal_in_turn(index, run, left(grace, since, turn.now.mono), then, turn);
     }
 
-    /// Asks again for the stops that an agent before this one had asked for.
+    /// What it waited since comes off the grace.
+    pub(super) fn signal_after(
+        &mut self,
+        index: usize,
+        since: Mono,
+        grace: Duration,
+        turn: &mut Turn<'_>,
+    ) {
+        let State::Stopping { run, then, .. } = self.containers[index].state.clone() else {
+            return;
+        };
+        self.signal(index, run, left(grace, since, turn.now.mono), then, turn);
+    }
+
+    /// Asks again for the stops that an agent before this one had asked for. A preStop hook that was under
+    /// way runs again.
+    ///
+    /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, killContainer, which a kubelet
+    /// that comes back begins anew.
+    /// Differs: only what is left of the grace is given, to the hook and to the container.
+    /// Shown by: what_was_being_stopped_is_stopped_again_and_started_once,
+    /// a_pre_stop_hook_runs_again_with_the_next_agent_in_what_is_left_of_the_grace,
+    /// a_stop_that_is_asked_for_again_keeps_its_grace.
     pub(super) fn stop_again(&mut self, turn: &mut Turn<'_>) {
         for index in 0..self.containers.len() {
-            if let State::Stopping {
+            let State::Stopping {
                 run,
-                step: StopStep::Recalled,
+                step: StopStep::Recalled { step },
                 then,
-            } = self.containers[index].state.clone()
-            {
-                let pod_grace = self.pod.termination_grace_period;
-                let because = [ProbeKind::Liveness, ProbeKind::Startup]
-                    .into_iter()
-                    .find(|kind| self.containers[index].verdict(*kind) == Some(Verdict::Failure));
-                let grace = kill_grace(self.deletion_grace(), self.spec(index), because, pod_grace);
-                self.signal(index, run, grace, then, turn);
+            } = &self.containers[index].state
+            else {
+                continue;
+            };
+            let (run, then) = (run.clone(), *then);
+            match *step {
+                Some(RecalledStep::Hook { since, grace }) => {
+                    self.prepare(index, run, (since, grace), then, turn);
+                }
+                Some(RecalledStep::Signalled { grace }) => {
+                    self.signal(index, run, grace, then, turn);
+                }
+                None => {
+                    let grace = self.likely_grace(index);
+                    self.signal_in_turn(index, run, grace, then, turn);
+                }
             }
         }
+    }
+
+    /// The grace of a stop of which nothing was written down but that it had begun.
+    fn likely_grace(&self, index: usize) -> Duration {
+        let because = [ProbeKind::Liveness, ProbeKind::Startup]
+            .into_iter()
+            .find(|kind| self.containers[index].verdict(*kind) == Some(Verdict::Failure));
+        let pod_grace = self.pod.termination_grace_period;
+        kill_grace(self.deletion_grace(), self.spec(index), because, pod_grace)
     }
 
     /// A deletion may bring the end of a stop forward, never back.
@@ -202,27 +219,41 @@ impl PodMachine {
                 },
                 then: AfterStop::Policy,
             },
-            StopStep::Recalled => return,
-            StopStep::Signalled { kill_at } => {
+            StopStep::Turn {
+                since,
+                grace: before,
+            } => State::Stopping {
+                run,
+                step: StopStep::Turn {
+                    since,
+                    grace: before.min(turn.now.mono.since(since) + grace),
+                },
+                then: AfterStop::Policy,
+            },
+            StopStep::Recalled { .. } => return,
+            StopStep::Signalled {
+                kill_at,
+                grace: before,
+            } => {
                 let grace = grace.max(MINIMUM_GRACE);
                 let sooner = turn.now.mono + grace;
                 if sooner < kill_at {
-                    let (pod, container) = (self.uid().clone(), run.id.clone());
-                    turn.out.push(Effect::StopContainer {
-                        pod,
-                        container,
-                        grace,
-                    });
+                    return self.signal(index, run, grace, AfterStop::Policy, turn);
                 }
-                let step = StopStep::Signalled {
-                    kill_at: kill_at.min(sooner),
-                };
                 State::Stopping {
                     run,
-                    step,
+                    step: StopStep::Signalled {
+                        kill_at,
+                        grace: before,
+                    },
                     then: AfterStop::Policy,
                 }
             }
         };
     }
+}
+
+/// Whole seconds that have been used come off a grace.
+fn left(grace: Duration, since: Mono, now: Mono) -> Duration {
+    grace.saturating_sub(Duration::from_secs(now.since(since).as_secs()))
 }

@@ -130,21 +130,20 @@ impl Bench {
     }
 
     fn look_and(&mut self, result: &Result<Outcome, ProberError>) {
-        let (mut made, before) = (None, self.verdict());
+        let mut made = None;
         let id = AttemptId(self.attempts + 1);
-        let new_run = self.view.run.as_ref().map(|run| &run.id) != self.machine.container.as_ref();
         if !self.machine.ended
             && let Look::Attempt { attempt, .. } = self.machine.look(&self.view, self.now, || id)
         {
             self.attempts += 1;
             made = Some(attempt);
         }
-        self.publish(before, new_run);
-        let before = self.verdict();
         if let Some(attempt) = made {
             self.machine.answer(attempt, result);
         }
-        self.publish(before, false);
+        let published = self.machine.take_published();
+        self.published
+            .extend(published.map(|verdict| letter(Some(verdict))));
         let verdict = self.verdict();
         self.cached.push(if made.is_some() {
             verdict.to_owned()
@@ -153,20 +152,17 @@ impl Bench {
         });
     }
 
-    fn publish(&mut self, before: &'static str, first: bool) {
-        let verdict = self.verdict();
-        if verdict != "-" && (first || verdict != before) {
-            self.published.push(verdict);
-        }
-    }
-
     fn verdict(&self) -> &'static str {
-        match self.machine.verdict {
-            None => "-",
-            Some(Verdict::Unknown) => "U",
-            Some(Verdict::Success) => "S",
-            Some(Verdict::Failure) => "F",
-        }
+        letter(self.machine.verdict)
+    }
+}
+
+const fn letter(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        None => "-",
+        Some(Verdict::Unknown) => "U",
+        Some(Verdict::Success) => "S",
+        Some(Verdict::Failure) => "F",
     }
 }
 
@@ -288,6 +284,12 @@ fn a18_a_container_that_waits_has_failed() {
 fn a20_a_container_that_is_down_for_good_ends_the_machine() {
     for kind in ["readiness", "liveness", "startup"] {
         check(kind, "a! s s", "(-) (-) end");
+        let published = Bench::play(kind, "a! s s").published;
+        assert_eq!(
+            published.last(),
+            Some(&"F"),
+            "before its result goes with it"
+        );
     }
 }
 
@@ -386,5 +388,36 @@ fn a_memory_is_a_machine_again() {
         again.cached,
         ["S"],
         "the third success in a row, over the restart"
+    );
+}
+
+#[test]
+fn a_probe_on_hold_is_on_hold_with_the_next_agent() {
+    let mut bench = Bench::play("liveness F1", "a: s f");
+    let now = Now {
+        mono: bench.now,
+        wall: Wall(1_000_000_000_000),
+    };
+    let memory = bench.machine.memory(now);
+    assert!(memory.on_hold);
+    let probe = Probe {
+        handler: Handler::TcpSocket {
+            host: None,
+            port: PortRef::Number(80),
+        },
+        initial_delay: Duration::ZERO,
+        period: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+        success_threshold: 1,
+        failure_threshold: 1,
+        termination_grace_period: None,
+    };
+    bench.machine = ProbeMachine::restored(ProbeKind::Liveness, &probe, &memory, now);
+    bench.cached.clear();
+    bench.word("s");
+    assert_eq!(
+        bench.cached,
+        ["(F)"],
+        "it has said its last word about this run"
     );
 }

@@ -63,7 +63,7 @@ impl Rig {
                     restart_count,
                 });
                 let Now { mono, wall } = self.now();
-                let run = RunRecord {
+                let run = Box::new(RunRecord {
                     id,
                     name: container,
                     restart_count,
@@ -72,7 +72,7 @@ impl Rig {
                     life,
                     exit: None,
                     kill_at: None,
-                };
+                });
                 let pod = pod.uid.clone();
                 let sandbox = self.world.sandbox(&pod);
                 self.call(
@@ -89,11 +89,16 @@ impl Rig {
                 operation,
                 pod,
                 container,
+                moment,
                 timeout,
                 ..
             } => {
-                let hook = self.world.hook(&pod.uid, &container);
-                self.note(Seen::Hook { container, timeout });
+                let hook = self.world.hook(&pod.uid, &container, moment);
+                self.note(Seen::Hook {
+                    container,
+                    moment,
+                    timeout,
+                });
                 if let HookPlan::Ends(after, well) = hook {
                     let result = if well {
                         Ok(())
@@ -118,12 +123,18 @@ impl Rig {
             }
             Effect::RemovePod { operation, pod } => {
                 self.note(Seen::RemovePod);
+                let well = self.world.removal_goes_well(&pod);
                 let input = Input::PodRemoved {
                     pod: pod.clone(),
                     operation,
-                    result: Ok(()),
+                    result: if well { Ok(()) } else { Err("busy".to_owned()) },
                 };
-                self.call(Duration::ZERO, Call::SandboxIsGone(pod, input));
+                let call = if well {
+                    Call::SandboxIsGone(pod, input)
+                } else {
+                    Call::Answer(input)
+                };
+                self.call(Duration::ZERO, call);
             }
             Effect::StartAttempt {
                 attempt,
@@ -168,6 +179,11 @@ impl Rig {
                         container,
                         kind,
                         skip,
+                    }),
+                    What::Verdict(verdict) => self.note(Seen::Published {
+                        container,
+                        kind,
+                        verdict,
                     }),
                     What::Error { .. } => {}
                 }

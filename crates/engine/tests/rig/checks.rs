@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use probelet_engine::effect::Effect;
 use probelet_engine::input::Input;
-use probelet_engine::memory::PodMemory;
+use probelet_engine::memory::{PodMemory, StepMemory};
 use probelet_engine::report::What;
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
-use probelet_model::pod::Pod;
+use probelet_model::pod::{Container, Pod, RestartPolicy};
 use probelet_model::probe::{OutcomeStatus, PortRef, ProbeKind};
 use probelet_model::service::{Endpoints, Service};
-use probelet_model::status::{ContainerState, PodStatus};
+use probelet_model::status::{ConditionKind, ContainerState, ContainerStatus, PodStatus};
 
 use super::world::World;
+
+/// What is left to a container whose grace is used up.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
 
 /// A witness who knows only inputs and effects.
 #[derive(Debug, Default)]
@@ -35,6 +39,8 @@ struct PodSeen {
     pod: Arc<Pod>,
     status: Arc<PodStatus>,
     memory: Option<PodMemory>,
+    /// Init containers that let the next one start in the sandbox that stands.
+    passed: BTreeSet<String>,
     /// Told to end.
     ending: bool,
     gone: bool,
@@ -50,6 +56,10 @@ impl Checks {
                 .map(|seen| seen.status.clone())
                 .unwrap_or_default(),
             memory: before.as_ref().and_then(|seen| seen.memory.clone()),
+            passed: before
+                .as_ref()
+                .map(|seen| seen.passed.clone())
+                .unwrap_or_default(),
             ending: pod.deletion.is_some()
                 || before
                     .as_ref()
@@ -119,11 +129,9 @@ impl Checks {
 
     /// The container whose newest committed run, and running, is `id`.
     fn run_name(&self, pod: &PodUid, id: &ContainerId) -> Option<ContainerName> {
-        let statuses = &self.pods.get(pod)?.status.container_statuses;
+        let status = &self.pods.get(pod)?.status;
         let wire = format!("probelet://{id}");
-        let status = statuses
-            .iter()
-            .find(|status| status.container_id.as_ref() == Some(&wire))?;
+        let status = all(status).find(|status| status.container_id.as_ref() == Some(&wire))?;
         matches!(status.state, ContainerState::Running(_))
             .then(|| ContainerName::from(status.name.as_str()))
     }
@@ -165,6 +173,8 @@ impl Checks {
                     !self.pods[&pod.uid].ending,
                     "a pod that ends gets no sandbox"
                 );
+                let seen = self.pods.get_mut(&pod.uid).expect("the pod is known");
+                seen.passed.clear();
             }
             Effect::StartContainer {
                 pod,
@@ -176,16 +186,26 @@ impl Checks {
                 self.acted.insert(pod.uid.clone());
                 self.start(pod, container, id, *restart_count, world);
             }
-            Effect::StopContainer { pod, container, .. } => {
+            Effect::StopContainer {
+                pod,
+                container,
+                grace,
+            } => {
                 self.acted.insert(pod.clone());
                 let seen = &self.pods[pod];
+                if seen.ending && *grace > LEAST_GRACE {
+                    assert!(
+                        !world.ends_out_of_turn(&seen.pod, container),
+                        "a sidecar ends after the regular containers"
+                    );
+                }
                 let memory = seen.memory.as_ref().expect("a stop is remembered");
                 let mut noted = memory.containers.values();
+                let noted = noted.find(|noted| noted.id.as_ref() == Some(container));
+                let step = noted.and_then(|noted| noted.stopping?.step);
                 assert!(
-                    noted
-                        .any(|noted| noted.id.as_ref() == Some(container)
-                            && noted.stopping.is_some()),
-                    "a stop is remembered before it is asked for"
+                    matches!(step, Some(StepMemory::Signalled { grace: noted }) if noted <= *grace),
+                    "a stop is remembered before it is asked for: {step:?}"
                 );
             }
             Effect::StartAttempt {
@@ -250,11 +270,14 @@ impl Checks {
             !before.phase.is_terminal() || before.phase == status.phase,
             "a terminal phase is never left"
         );
-        for container in &status.container_statuses {
+        for container in all(status) {
             let started = container.started == Some(true);
             let running = matches!(container.state, ContainerState::Running(_));
             assert!(!started || running, "only what runs is started");
-            assert!(!container.ready || started, "only what is started is ready");
+            assert!(
+                !container.ready || started || has_done_its_work(&seen.pod, container),
+                "only what is started is ready, or an init container that has done its work"
+            );
             let old = before
                 .container(&container.name)
                 .map_or(0, |old| old.restart_count);
@@ -264,18 +287,52 @@ impl Checks {
                 container.restart_count
             );
         }
-        let all_ready = status
-            .container_statuses
-            .iter()
-            .all(|container| container.ready);
         assert!(
-            !status.is_ready() || all_ready,
+            !status.is_ready() || all(status).all(|container| container.ready),
             "Ready means that all containers are"
         );
+        let ready = status.condition(ConditionKind::ContainersReady);
+        assert!(
+            !status.is_ready() || ready.is_some_and(|ready| ready.status),
+            "Ready means ContainersReady"
+        );
+        let over = status.phase.is_terminal();
+        let runs =
+            |container: &ContainerStatus| matches!(container.state, ContainerState::Running(_));
+        assert!(
+            !over || !all(status).any(runs),
+            "a pod has ended when all in it has"
+        );
+        for spec in &seen.pod.containers {
+            let name = spec.name.as_str();
+            if let (Some(old), Some(new)) = (before.container(name), status.container(name))
+                && old.container_id == new.container_id
+                && let (ContainerState::Terminated(end), ContainerState::Waiting(waiting)) =
+                    (&old.state, &new.state)
+            {
+                // A start that was granted past the policy may fail.
+                let reason = waiting.reason.as_deref().unwrap_or_default();
+                assert!(
+                    reason.ends_with("Error") || comes_again(&seen.pod, spec, end.exit_code),
+                    "{name} has ended for good"
+                );
+            }
+        }
         for condition in &status.conditions {
             let old = before.condition(condition.kind);
             if let Some(old) = old.filter(|old| old.status == condition.status) {
                 assert_eq!(old.last_transition_time, condition.last_transition_time);
+            }
+        }
+        for init in &status.init_container_statuses {
+            let spec = seen.pod.container(&init.name).expect("it is in the pod");
+            let passed = if spec.is_restartable_init() {
+                init.started == Some(true)
+            } else {
+                init.ready
+            };
+            if passed {
+                seen.passed.insert(init.name.clone());
             }
         }
         seen.status = status.clone();
@@ -301,6 +358,13 @@ impl Checks {
         );
         let memory = seen.memory.as_ref().expect("a start is remembered");
         assert_eq!(memory.containers[container].id.as_ref(), Some(id));
+        let before = pod.init_containers.iter().map(|spec| &spec.name);
+        for name in before.take_while(|name| *name != container) {
+            assert!(
+                seen.passed.contains(name.as_str()),
+                "{container} waits for {name}"
+            );
+        }
         let status = seen
             .status
             .container(container.as_str())
@@ -358,7 +422,7 @@ impl Checks {
         let spec = &self.pods[pod].pod;
         for kind in [ProbeKind::Startup, ProbeKind::Liveness] {
             let word = format!(" failed {} probe", kind.as_str().to_lowercase());
-            if message.starts_with("Container") && message.contains(&word) {
+            if message.contains(&word) {
                 let container_spec = spec
                     .container(container.as_str())
                     .expect("it is in the pod");
@@ -392,12 +456,14 @@ impl Checks {
                 && service.meta.namespace == seen.pod.meta.namespace;
             let serves = service.ports.iter().any(|port| match &port.target_port {
                 PortRef::Number(_) => true,
-                PortRef::Name(name) => seen.pod.containers.iter().any(|container| {
-                    container
-                        .ports
-                        .iter()
-                        .any(|port| port.name.as_ref() == Some(name))
-                }),
+                PortRef::Name(name) => {
+                    let init = seen.pod.init_containers.iter();
+                    let sidecars = init.filter(|container| container.is_restartable_init());
+                    let mut ports = sidecars
+                        .chain(&seen.pod.containers)
+                        .flat_map(|container| &container.ports);
+                    ports.any(|port| port.name.as_ref() == Some(name))
+                }
             });
             let terminating = seen.ending && !publish;
             let over = seen.status.phase.is_terminal();
@@ -410,6 +476,31 @@ impl Checks {
         }
         sets
     }
+}
+
+/// Whether a container that has ended with this code is to be started again.
+///
+fn comes_again(pod: &Pod, spec: &Container, code: i32) -> bool {
+    let rules = spec.restart_policy.iter().flat_map(|_| &spec.restart_rules);
+    rules.into_iter().any(|rule| rule.matches(code))
+        || match spec.restart_policy.unwrap_or(pod.restart_policy) {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => code != 0,
+            RestartPolicy::Never => false,
+        }
+}
+
+/// The statuses of all containers, of whatever sort.
+fn all(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    let init = status.init_container_statuses.iter();
+    init.chain(&status.container_statuses)
+}
+
+fn has_done_its_work(pod: &Pod, status: &ContainerStatus) -> bool {
+    let mut init = pod.init_containers.iter();
+    let ordinary =
+        init.any(|spec| spec.name.as_str() == status.name && !spec.is_restartable_init());
+    ordinary && matches!(&status.state, ContainerState::Terminated(end) if end.exit_code == 0)
 }
 
 fn addresses(endpoints: &Endpoints) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {

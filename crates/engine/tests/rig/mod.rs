@@ -34,6 +34,8 @@ use world::{RunRecord, World};
 pub(crate) const WALL: Wall = Wall(1_767_225_600_000_000_000);
 /// The monotonic clock then.
 const MONO: Mono = Mono(50_000_000_000_000);
+/// How many turns one instant may have before something goes round in a circle.
+const MOST_TURNS: u32 = 10_000;
 
 /// The engine in its world.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ enum Call {
         /// The sandbox that stood when it was asked for.
         sandbox: Option<u32>,
         operation: OperationId,
-        run: RunRecord,
+        run: Box<RunRecord>,
     },
 }
 
@@ -212,7 +214,12 @@ impl Rig {
     /// Lets time pass until so many seconds since the rig was made.
     pub(crate) fn run_until(&mut self, seconds: f64) {
         let end = secs(seconds);
+        let mut turns = 0;
         loop {
+            // Whatever follows at once from what happens at one instant is a handful of turns.
+            turns += 1;
+            assert!(turns < MOST_TURNS, "no end at {:?}", self.clock);
+            let before = self.clock;
             let coming = self.coming.first_key_value().map(|((at, _), _)| *at);
             let deadline = self.engine.as_ref().and_then(Engine::deadline);
             let wanted = deadline.map(|deadline| deadline.at.since(MONO));
@@ -233,6 +240,9 @@ impl Rig {
                     );
                 }
                 _ => break,
+            }
+            if self.clock > before {
+                turns = 0;
             }
         }
         self.clock = end;
@@ -300,6 +310,12 @@ impl Rig {
         for input in std::mem::take(&mut self.untold) {
             self.tell(input);
         }
+    }
+
+    /// Nothing of what agents have written about a pod is left.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.statuses.remove(&uid(name));
+        self.memories.remove(&uid(name));
     }
 
     /// The agent dies and comes back at once.
@@ -377,7 +393,7 @@ impl Rig {
                 if self.world.sandbox(&pod) != sandbox {
                     run.life.start = Start::CannotCreate;
                 }
-                self.begin_run(pod, operation, run);
+                self.begin_run(pod, operation, *run);
             }
         }
     }
@@ -427,8 +443,9 @@ impl Rig {
             code,
             signal,
             finished_at,
+            message: run.life.says.clone(),
         };
-        run.exit = Some(exit);
+        run.exit = Some(exit.clone());
         let container = run.name.clone();
         self.note(Seen::Exit { container, code });
         self.tell(Input::ContainerExited {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use probelet_model::id::PodUid;
 use probelet_model::pod::{
-    Container, ContainerPort, Hook, Meta, Pod, Protocol, RestartPolicy, User,
+    Container, ContainerPort, Hook, Meta, Pod, Protocol, RestartPolicy, RestartRule,
+    TerminationMessage, User,
 };
 use probelet_model::probe::{Handler, PortRef, Probe, ProbeKind};
 use probelet_model::service::{Service, ServicePort};
@@ -19,11 +20,14 @@ pub(crate) fn secs(seconds: f64) -> Duration {
 #[derive(Clone, Debug)]
 pub(crate) struct PodPlan {
     pub(crate) pod: Pod,
+    /// Of whatever sort.
     pub(crate) containers: Vec<ContainerPlan>,
     /// How the first makings of its sandbox fail; the ones after go well.
     pub(crate) sandbox_failures: Vec<SandboxFailure>,
     /// How long making the sandbox takes.
     pub(crate) sandbox_takes: Duration,
+    /// How often its removal fails first.
+    pub(crate) removal_failures: u32,
 }
 
 /// How the making of a sandbox fails.
@@ -42,6 +46,8 @@ pub(crate) struct ContainerPlan {
     pub(crate) scripts: BTreeMap<ProbeKind, Script>,
     /// What the preStop hook does.
     pub(crate) hook: HookPlan,
+    /// What the postStart hooks do: one for each run, the last for all that follow.
+    pub(crate) post_start: Vec<HookPlan>,
 }
 
 /// One run.
@@ -54,6 +60,8 @@ pub(crate) struct Life {
     pub(crate) ends: Option<(Duration, i32)>,
     /// What it does on TERM; without, it takes no notice.
     pub(crate) on_term: Option<(Duration, i32)>,
+    /// Its last words.
+    pub(crate) says: Option<String>,
 }
 
 /// How a start goes.
@@ -104,6 +112,10 @@ pub(crate) fn pod(name: &str) -> PodPlan {
             volumes: Vec::new(),
             restart_policy: RestartPolicy::Always,
             termination_grace_period: secs(30.0),
+            active_deadline: None,
+            readiness_gates: Vec::new(),
+            foreign_conditions: Vec::new(),
+            init_containers: Vec::new(),
             host_network: false,
             hostname: name.to_owned(),
             subdomain: None,
@@ -112,10 +124,34 @@ pub(crate) fn pod(name: &str) -> PodPlan {
         containers: Vec::new(),
         sandbox_failures: Vec::new(),
         sandbox_takes: Duration::ZERO,
+        removal_failures: 0,
     }
 }
 
 impl PodPlan {
+    /// An init container, or a sidecar, after those that are there.
+    pub(crate) fn init(mut self, container: ContainerPlan) -> Self {
+        self.pod.init_containers.push(container.spec.clone());
+        self.containers.push(container);
+        self
+    }
+
+    /// How long it may live.
+    pub(crate) fn active_deadline(mut self, seconds: f64) -> Self {
+        self.pod.active_deadline = Some(secs(seconds));
+        self
+    }
+
+    pub(crate) fn gate(mut self, condition: &str) -> Self {
+        self.pod.readiness_gates.push(condition.to_owned());
+        self
+    }
+
+    pub(crate) fn removal_fails(mut self, times: u32) -> Self {
+        self.removal_failures = times;
+        self
+    }
+
     pub(crate) fn with(mut self, container: ContainerPlan) -> Self {
         self.pod.containers.push(container.spec.clone());
         self.containers.push(container);
@@ -166,20 +202,66 @@ pub(crate) fn container(name: &str) -> ContainerPlan {
             startup: None,
             readiness: None,
             liveness: None,
+            post_start: None,
             pre_stop: None,
+            restart_policy: None,
+            restart_rules: Vec::new(),
+            termination_message: TerminationMessage::default(),
         },
         lives: vec![Life {
             start: Start::Well,
             start_takes: secs(0.1),
             ends: None,
             on_term: Some((Duration::ZERO, 143)),
+            says: None,
         }],
         scripts: BTreeMap::new(),
         hook: HookPlan::Hangs,
+        post_start: Vec::new(),
     }
 }
 
+/// An init container that starts in no time and ends after so many seconds, with 0.
+pub(crate) fn init(name: &str, takes: f64) -> ContainerPlan {
+    container(name).start_takes(0.0).exits(takes, 0)
+}
+
+/// A sidecar that starts in no time.
+pub(crate) fn sidecar(name: &str) -> ContainerPlan {
+    container(name)
+        .start_takes(0.0)
+        .policy(RestartPolicy::Always)
+}
+
 impl ContainerPlan {
+    /// Its own restart policy.
+    pub(crate) fn policy(mut self, policy: RestartPolicy) -> Self {
+        self.spec.restart_policy = Some(policy);
+        self
+    }
+
+    /// A rule of its own: after an exit with one of these codes, or with none of them, it restarts.
+    pub(crate) fn rule(mut self, listed: bool, codes: &[i32]) -> Self {
+        self.spec.restart_rules.push(RestartRule {
+            listed,
+            codes: codes.to_vec(),
+        });
+        self
+    }
+
+    /// A postStart hook: what it does in each run, the last for all that follow.
+    pub(crate) fn post_start(mut self, hooks: &[HookPlan]) -> Self {
+        let command = vec!["/begin".to_owned()];
+        self.spec.post_start = Some(Hook::Handler(Handler::Exec { command }));
+        self.post_start = hooks.to_vec();
+        self
+    }
+
+    /// The last words of every run.
+    pub(crate) fn last_words(self, message: &str) -> Self {
+        self.life(|life| life.says = Some(message.to_owned()))
+    }
+
     pub(crate) fn startup(mut self, probe: ProbePlan, script: &str) -> Self {
         self.spec.startup = Some(probe.0);
         self.says(ProbeKind::Startup, script)

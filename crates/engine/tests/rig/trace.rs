@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use probelet_engine::Skip;
-use probelet_engine::effect::{EndpointsChange, Event};
+use probelet_engine::effect::{EndpointsChange, Event, HookMoment};
 use probelet_engine::memory::PodMemory;
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::probe::{ProbeKind, Verdict};
-use probelet_model::status::{Condition, ConditionKind, ContainerState, PodStatus};
+use probelet_model::status::{Condition, ConditionKind, ContainerState, Phase, PodStatus};
 
 use super::Rig;
 
@@ -36,7 +36,8 @@ pub(crate) enum Seen {
     },
     Hook {
         container: ContainerName,
-        timeout: Duration,
+        moment: HookMoment,
+        timeout: Option<Duration>,
     },
     /// The world's own: a run has ended.
     Exit {
@@ -53,6 +54,11 @@ pub(crate) enum Seen {
         kind: ProbeKind,
         verdict: Verdict,
         changed: bool,
+    },
+    Published {
+        container: ContainerName,
+        kind: ProbeKind,
+        verdict: Verdict,
     },
     Skipped {
         container: ContainerName,
@@ -157,11 +163,70 @@ impl Rig {
     /// When preStop hooks were asked for, and how long they might take.
     pub(crate) fn hooks(&self, name: &str) -> Vec<(f64, f64)> {
         self.seen(|at, seen| match seen {
-            Seen::Hook { container, timeout } if container.as_str() == name => {
+            Seen::Hook {
+                container,
+                moment: HookMoment::PreStop,
+                timeout,
+            } if container.as_str() == name => {
+                let timeout = timeout.expect("a preStop hook has a grace");
                 Some((at, timeout.as_secs_f64()))
             }
             _ => None,
         })
+    }
+
+    /// When postStart hooks were asked for.
+    pub(crate) fn post_starts(&self, name: &str) -> Vec<f64> {
+        self.seen(|at, seen| match seen {
+            Seen::Hook {
+                container,
+                moment: HookMoment::PostStart,
+                timeout,
+            } if container.as_str() == name => {
+                assert_eq!(
+                    *timeout, None,
+                    "a postStart hook may take as long as it likes"
+                );
+                Some(at)
+            }
+            _ => None,
+        })
+    }
+
+    /// What a probe published: when, and which verdict.
+    pub(crate) fn published(&self, name: &str, which: ProbeKind) -> Vec<(f64, Verdict)> {
+        self.seen(|at, seen| match seen {
+            Seen::Published {
+                container,
+                kind,
+                verdict,
+            } if container.as_str() == name => (*kind == which).then_some((at, *verdict)),
+            _ => None,
+        })
+    }
+
+    /// The state of any container as it was committed last.
+    pub(crate) fn state_of(&self, name: &str, container: &str) -> ContainerState {
+        let status = self.status(name);
+        let container = status.container(container).expect("the pod has it");
+        container.state.clone()
+    }
+
+    /// `Running`, or the reason why not, of any container as it was committed last.
+    pub(crate) fn word_of(&self, name: &str, container: &str) -> String {
+        match self.state_of(name, container) {
+            ContainerState::Waiting(waiting) => waiting.reason.unwrap_or_default(),
+            ContainerState::Running(_) => "Running".to_owned(),
+            ContainerState::Terminated(end) => end.reason.unwrap_or_default(),
+        }
+    }
+
+    /// The phases that were told, each once in a row.
+    pub(crate) fn phases(&self, name: &str) -> Vec<Phase> {
+        let all = self.statuses(name).into_iter();
+        let mut phases: Vec<Phase> = all.map(|(_, status)| status.phase).collect();
+        phases.dedup();
+        phases
     }
 
     /// When runs ended, and their codes.

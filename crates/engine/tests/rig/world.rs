@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use probelet_engine::effect::HookMoment;
 use probelet_engine::input::{Exit, PodFailure, Standing, StandingContainer};
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
+use probelet_model::pod::Pod;
 use probelet_model::probe::{Outcome, OutcomeStatus, ProbeKind, ProberError};
 use probelet_model::time::{Mono, Wall};
 
-use super::plan::{ContainerPlan, Life, PodPlan, SandboxFailure, Says};
+use super::plan::{ContainerPlan, HookPlan, Life, PodPlan, SandboxFailure, Says};
 
 /// All pods that somebody has planned.
 #[derive(Debug, Default)]
@@ -25,6 +27,7 @@ struct PodWorld {
     sandboxes: u32,
     sandbox_failures: Vec<SandboxFailure>,
     sandbox_takes: Duration,
+    removal_failures: u32,
     actors: BTreeMap<ContainerName, Actor>,
     /// Oldest first.
     runs: Vec<RunRecord>,
@@ -68,6 +71,7 @@ impl World {
             sandboxes: 0,
             sandbox_failures: plan.sandbox_failures.clone(),
             sandbox_takes: plan.sandbox_takes,
+            removal_failures: plan.removal_failures,
             actors: plan
                 .containers
                 .iter()
@@ -129,8 +133,30 @@ impl World {
         life
     }
 
-    pub(crate) fn hook(&mut self, uid: &PodUid, name: &ContainerName) -> super::plan::HookPlan {
-        self.actor(uid, name).plan.hook
+    /// What a hook does.
+    pub(crate) fn hook(
+        &mut self,
+        uid: &PodUid,
+        name: &ContainerName,
+        moment: HookMoment,
+    ) -> HookPlan {
+        let actor = self.actor(uid, name);
+        match moment {
+            HookMoment::PreStop => actor.plan.hook,
+            HookMoment::PostStart => {
+                let hooks = &actor.plan.post_start;
+                // The run that the hook is of has been counted already.
+                hooks[(actor.starts - 1).min(hooks.len() - 1)]
+            }
+        }
+    }
+
+    /// Whether the removal of the sandbox goes well this time.
+    pub(crate) fn removal_goes_well(&mut self, uid: &PodUid) -> bool {
+        let failures = &mut self.pod(uid).removal_failures;
+        let well = *failures == 0;
+        *failures = failures.saturating_sub(1);
+        well
     }
 
     pub(crate) fn run_begins(&mut self, uid: &PodUid, run: RunRecord) {
@@ -146,6 +172,29 @@ impl World {
             "ids are not used twice"
         );
         pod.runs.push(run);
+    }
+
+    /// The runtime keeps no record any more of the runs of a container that have ended.
+    pub(crate) fn prune(&mut self, uid: &PodUid, name: &str) {
+        let runs = &mut self.pod(uid).runs;
+        runs.retain(|run| run.name.as_str() != name || run.exit.is_none());
+    }
+
+    /// Whether this run is a sidecar's that has not been told to end, while a regular container runs.
+    pub(crate) fn ends_out_of_turn(&self, pod: &Pod, id: &ContainerId) -> bool {
+        let Some(world) = self.pods.get(&pod.uid) else {
+            return false;
+        };
+        let sidecar = |name: &ContainerName| {
+            let mut init = pod.init_containers.iter();
+            init.any(|spec| spec.name == *name && spec.is_restartable_init())
+        };
+        let regular = |name: &ContainerName| pod.containers.iter().any(|spec| spec.name == *name);
+        let mut running = world.runs.iter().filter(|run| run.exit.is_none());
+        running
+            .clone()
+            .any(|run| run.id == *id && run.kill_at.is_none() && sidecar(&run.name))
+            && running.any(|run| regular(&run.name))
     }
 
     /// The run, if it runs.
@@ -197,7 +246,7 @@ impl World {
             name: run.name.clone(),
             restart_count: run.restart_count,
             started_at: run.started_at,
-            exit: run.exit,
+            exit: run.exit.clone(),
         });
         Some(Standing {
             ip: pod.ip,

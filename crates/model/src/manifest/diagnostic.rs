@@ -3,15 +3,7 @@
 use std::fmt;
 
 use crate::field::{FieldError, FieldPath};
-
-/// A place in a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// From 1.
-    pub line: u32,
-    /// In characters, from 1.
-    pub column: u32,
-}
+use crate::yaml::Position;
 
 /// One error or warning about a manifest: `pod.yaml:12:9: spec.hostname: Invalid value: ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]

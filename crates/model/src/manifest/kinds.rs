@@ -1,9 +1,8 @@
-//! Which kinds there are: those carried out, those that Kubernetes has beside them, and no others.
+//! Which kinds there are: those carried out, those that Kubernetes has beside them, and those of others.
 
-use super::diagnostic::Position;
-use super::span::Node;
 use crate::field::{FieldError, FieldPath};
 use crate::id::Kind;
+use crate::yaml::{Node, Position};
 
 /// A kind that a manifest may hold.
 pub(super) enum Known {
@@ -11,6 +10,45 @@ pub(super) enum Known {
     CarriedOut(Kind),
     /// Objects under `items`: of one kind, which they need not repeat, or of any.
     List(Option<Kind>),
+    /// An object that is not carried out.
+    Other(Other),
+}
+
+/// An object that is not carried out.
+pub(super) struct Other {
+    pub(super) version: String,
+    pub(super) kind: String,
+    /// Where the kind is written.
+    pub(super) at: Position,
+    /// Whether Kubernetes 1.35 has it.
+    pub(super) is_known: bool,
+}
+
+impl Other {
+    /// Whether only Kubernetes itself can have an object with this apiVersion, and has none of this kind:
+    /// the groups of others have a dot in their names.
+    pub(super) fn cannot_be(&self) -> bool {
+        let is_own = !self
+            .version
+            .split('/')
+            .next()
+            .is_some_and(|group| group.contains('.'))
+            || NOT_YET.iter().any(|(known, _)| *known == self.version);
+        is_own && !self.is_known
+    }
+
+    /// That it is refused.
+    pub(super) fn refusal(&self) -> FieldError {
+        let Self { version, kind, .. } = self;
+        FieldError::new(
+            FieldPath::root(),
+            if self.is_known {
+                format!("kind {kind:?} ({version}) is not carried out yet")
+            } else {
+                format!("no matches for kind {kind:?} in version {version:?}")
+            },
+        )
+    }
 }
 
 /// The kinds of Kubernetes 1.35 that are not carried out yet, by apiVersion.
@@ -114,7 +152,7 @@ pub(super) fn of(node: &Node) -> Result<Known, (Position, FieldError)> {
     let whole = |position: Position, message: String| {
         (position, FieldError::new(FieldPath::root(), message))
     };
-    if !node.is_object() {
+    if node.entries().is_none() {
         return Err(whole(
             node.at(),
             "expected an object with apiVersion and kind".to_owned(),
@@ -130,18 +168,13 @@ pub(super) fn of(node: &Node) -> Result<Known, (Position, FieldError)> {
         ("v1", "List") => Ok(Known::List(None)),
         ("v1", "PodList") => Ok(Known::List(Some(Kind::Pod))),
         ("v1", "ServiceList") => Ok(Known::List(Some(Kind::Service))),
-        _ if NOT_YET
-            .iter()
-            .any(|(known, kinds)| *known == version && kinds.contains(&kind)) =>
-        {
-            Err(whole(
-                position,
-                format!("kind {kind:?} ({version}) is not carried out yet"),
-            ))
-        }
-        _ => Err(whole(
-            position,
-            format!("no matches for kind {kind:?} in version {version:?}"),
-        )),
+        _ => Ok(Known::Other(Other {
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            at: position,
+            is_known: NOT_YET
+                .iter()
+                .any(|(known, kinds)| *known == version && kinds.contains(&kind)),
+        })),
     }
 }

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Diagnostic, Position};
+use super::diagnostic::Diagnostic;
+use crate::yaml::Position;
 
 /// Far more than anybody writes, and little enough to be held in memory.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -59,7 +60,10 @@ impl Source {
     }
 }
 
+/// The manifests in a directory, by the ends of their names; directories in it are not gone into.
+///
 /// Upstream: cli-runtime pkg/resource/visitor.go, ExpandPathsToFileVisitors.
+/// Shown by: files_and_directories_are_read.
 fn read_dir(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let failed =
         |error: std::io::Error| Diagnostic::whole(&dir.display().to_string(), error.to_string());

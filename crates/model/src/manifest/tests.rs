@@ -1,11 +1,16 @@
 //! Manifests in, objects or error lines out; one table a subject.
 
+mod annotations;
+mod containers;
 mod fuzz;
+mod init;
 mod invalid;
 mod pods;
 mod services;
+mod surveys;
 mod texts;
 mod treatment;
+mod workloads;
 
 use super::*;
 

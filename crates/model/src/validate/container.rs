@@ -1,15 +1,14 @@
-//! A regular container, without its probes.
+//! A container, regular or init; its ports, mounts, hooks and probes are next door.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, filled, hook, names, port_number, probe, protocol};
-use crate::field::{FieldError, FieldPath};
+use super::{Errors, filled, lifecycle, mount, name, name_once, names, port, probe, restart};
+use crate::field::FieldPath;
 use crate::id::ContainerName;
-use crate::pod::{Container, ContainerPort, EnvVar, User, Volume, VolumeMount};
+use crate::pod::{Container, EnvVar, TerminationMessage, User, Volume};
 use crate::probe::ProbeKind;
 
 /// What a container has to know of its pod.
@@ -20,8 +19,8 @@ pub(super) struct Scope<'a> {
     pub(super) host_network: bool,
     /// The pod runs on the host's files: there is no image to take a command from.
     pub(super) on_host: bool,
-    /// `spec.terminationGracePeriodSeconds`.
-    pub(super) grace: Duration,
+    /// `spec.terminationGracePeriodSeconds`; `None` if that is wrong itself.
+    pub(super) grace: Option<u64>,
     /// From the pod's security context.
     pub(super) user: UserDefaults,
 }
@@ -33,49 +32,85 @@ pub(super) struct UserDefaults {
     pub(super) non_root: Option<bool>,
 }
 
-/// Upstream: validateContainerCommon, validateContainers.
-pub(super) fn container(
+/// One of `spec.containers`; `taken` are the names of those before it.
+///
+/// Upstream: validateContainers.
+/// Shown by: containers_are_validated, the_spec_is_validated.
+pub(super) fn regular(
     wire: &api::Container,
     scope: &Scope<'_>,
-    seen: &mut BTreeSet<String>,
+    taken: &mut BTreeSet<String>,
     path: &FieldPath,
     errors: &mut Errors,
 ) -> Container {
-    name(&wire.name, seen, path.field("name"), errors);
-    let argv = [
-        wire.command.as_deref().unwrap_or_default(),
-        wire.args.as_deref().unwrap_or_default(),
-    ]
-    .concat();
-    if argv.is_empty() && scope.on_host {
-        errors.required(
-            path.field("command"),
-            "runtimeClassName \"host\" has no image to take a command from",
-        );
+    let mut container = common(wire, scope, path, errors);
+    name_once(&wire.name, taken, path.field("name"), errors);
+    hooks_and_probes(&mut container, wire, scope, path, errors);
+    (container.restart_policy, container.restart_rules) = restart::of_container(wire, path, errors);
+    container
+}
+
+/// One of `spec.initContainers`: a sidecar if its restart policy is Always, else one that runs to its end.
+///
+/// Init containers run one after the other, so that only its own host ports can meet.
+/// Upstream: validateInitContainers.
+/// Differs: of two host ports that meet, upstream names the first init container, whichever has them.
+/// Shown by: an_init_container_has_neither_hooks_nor_probes, a_sidecar_has_both_validated,
+/// a_name_is_there_once_and_the_init_container_is_to_blame.
+pub(super) fn init(
+    wire: &api::Container,
+    scope: &Scope<'_>,
+    taken: &mut BTreeSet<String>,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> Container {
+    let mut container = common(wire, scope, path, errors);
+    (container.restart_policy, container.restart_rules) = restart::of_container(wire, path, errors);
+    name_once(&wire.name, taken, path.field("name"), errors);
+    if scope.host_network {
+        port::meet(std::iter::once((wire, path.clone())), errors);
     }
-    pull_policy(wire, path.field("imagePullPolicy"), errors);
-    let ports = ports(wire, scope.host_network, &path.field("ports"), errors);
-    let env = env(
-        wire.env.as_deref().unwrap_or_default(),
-        &path.field("env"),
-        errors,
-    );
+    if container.is_restartable_init() {
+        hooks_and_probes(&mut container, wire, scope, path, errors);
+        restart::no_rules_for_sidecar(wire, path, errors);
+    } else {
+        for (field, is_set) in [
+            ("lifecycle", wire.lifecycle.is_some()),
+            ("livenessProbe", wire.liveness_probe.is_some()),
+            ("readinessProbe", wire.readiness_probe.is_some()),
+            ("startupProbe", wire.startup_probe.is_some()),
+        ] {
+            if is_set {
+                let detail = "may not be set for init containers without restartPolicy=Always";
+                errors.forbidden(path.field(field), detail);
+            }
+        }
+    }
+    container
+}
+
+/// What every sort of container has; neither hooks nor probes nor a restart policy.
+///
+/// Upstream: validateContainerCommon.
+/// Shown by: containers_are_validated, the_rules_of_containers_are_those_of_init_containers.
+fn common(
+    wire: &api::Container,
+    scope: &Scope<'_>,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> Container {
+    name(&wire.name, path.field("name"), errors);
+    let argv = argv(wire, scope, path.field("command"), errors);
+    let termination_message = termination_message(wire, path, errors);
+    let ports = port::ports(wire, scope.host_network, &path.field("ports"), errors);
+    let env = wire.env.as_deref().unwrap_or_default();
+    let env = self::env(env, &path.field("env"), errors);
     let mounts = wire.volume_mounts.as_deref().unwrap_or_default();
-    let volume_mounts = volume_mounts(mounts, scope.volumes, &path.field("volumeMounts"), errors);
+    let mounts_path = path.field("volumeMounts");
+    let volume_mounts = mount::volume_mounts(mounts, scope.volumes, &mounts_path, errors);
+    pull_policy(wire, path.field("imagePullPolicy"), errors);
     let user = user(wire, scope, &path.field("securityContext"), errors);
     let working_dir = working_dir(wire, path.field("workingDir"), errors);
-    let mut probe = |kind: ProbeKind, wire: Option<&api::Probe>| {
-        wire.map(|wire| probe::probe(kind, wire, &path.field(kind.field()), errors))
-    };
-    let liveness = probe(ProbeKind::Liveness, wire.liveness_probe.as_ref());
-    let readiness = probe(ProbeKind::Readiness, wire.readiness_probe.as_ref());
-    let startup = probe(ProbeKind::Startup, wire.startup_probe.as_ref());
-    let hook = wire
-        .lifecycle
-        .as_ref()
-        .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-    let hook_path = path.field("lifecycle").field("preStop");
-    let pre_stop = hook.and_then(|wire| hook::pre_stop(wire, scope.grace, &hook_path, errors));
     Container {
         name: ContainerName::from(wire.name.as_str()),
         image: wire.image.clone().unwrap_or_default(),
@@ -85,93 +120,103 @@ pub(super) fn container(
         ports,
         volume_mounts,
         user,
-        startup,
-        readiness,
-        liveness,
-        pre_stop,
+        startup: None,
+        readiness: None,
+        liveness: None,
+        post_start: None,
+        pre_stop: None,
+        restart_policy: None,
+        restart_rules: Vec::new(),
+        termination_message,
     }
 }
 
-/// A name that is a DNS label, and nobody else's.
-pub(super) fn name(name: &str, seen: &mut BTreeSet<String>, path: FieldPath, errors: &mut Errors) {
-    if name.is_empty() {
-        errors.required(path, "");
-        return;
+fn hooks_and_probes(
+    container: &mut Container,
+    wire: &api::Container,
+    scope: &Scope<'_>,
+    path: &FieldPath,
+    errors: &mut Errors,
+) {
+    let lifecycle_path = path.field("lifecycle");
+    let lifecycle = wire.lifecycle.as_ref();
+    let hooks = lifecycle
+        .map(|wire| lifecycle::hooks(wire, scope.grace, &lifecycle_path, errors))
+        .unwrap_or_default();
+    container.post_start = hooks.post_start;
+    container.pre_stop = hooks.pre_stop;
+    let mut probe = |kind: ProbeKind, wire: Option<&api::Probe>| {
+        probe::probe(kind, wire?, &path.field(kind.field()), errors)
+    };
+    container.liveness = probe(ProbeKind::Liveness, wire.liveness_probe.as_ref());
+    container.readiness = probe(ProbeKind::Readiness, wire.readiness_probe.as_ref());
+    container.startup = probe(ProbeKind::Startup, wire.startup_probe.as_ref());
+}
+
+fn argv(
+    wire: &api::Container,
+    scope: &Scope<'_>,
+    path: FieldPath,
+    errors: &mut Errors,
+) -> Vec<String> {
+    let command = wire.command.as_deref().unwrap_or_default();
+    let argv = [command, wire.args.as_deref().unwrap_or_default()].concat();
+    if argv.is_empty() && scope.on_host {
+        let detail = "runtimeClassName \"host\" has no image to take a command from";
+        errors.required(path, detail);
     }
-    errors.invalid_each(&path, name, names::dns_label(name));
-    if !seen.insert(name.to_owned()) {
-        errors.add(FieldError::duplicate(path, name));
+    argv
+}
+
+/// Where a container writes its last words to, and whether its log may stand in for them.
+///
+/// Upstream: validateContainerCommon, for the policy.
+/// Differs: upstream lets any path through. A relative one, or one with `..`, is a place that only the
+/// runtime knows, and the container fails to start or its message is never found; it is refused.
+/// Shown by: termination_messages_are_read, a_termination_message_has_its_place_below_the_root.
+fn termination_message(
+    wire: &api::Container,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> TerminationMessage {
+    const POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
+    let policy_path = path.field("terminationMessagePolicy");
+    let policy = filled(wire.termination_message_policy.as_ref());
+    match policy {
+        Some(policy) if POLICIES.contains(&policy) => {}
+        Some(other) => errors.unsupported(policy_path, other, POLICIES),
+        None => errors.required(policy_path, ""),
+    }
+    let file = filled(wire.termination_message_path.as_ref()).unwrap_or_default();
+    let path = path.field("terminationMessagePath");
+    if !file.starts_with('/') {
+        errors.invalid(path, file, "must be an absolute path");
+    } else if !mount::below_root(file) {
+        errors.invalid(path, file, mount::NOT_BELOW_ROOT);
+    }
+    TerminationMessage {
+        path: PathBuf::from(file),
+        fall_back_to_logs: policy == Some("FallbackToLogsOnError"),
     }
 }
 
+/// A container's `imagePullPolicy`.
+///
 /// Upstream: validatePullPolicy.
+/// Shown by: containers_are_validated.
 fn pull_policy(wire: &api::Container, path: FieldPath, errors: &mut Errors) {
     const POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
     if let Some(policy) = filled(wire.image_pull_policy.as_ref())
         && !POLICIES.contains(&policy)
     {
-        errors.add(FieldError::unsupported(path, policy, POLICIES));
+        errors.unsupported(path, policy, POLICIES);
     }
 }
 
-/// Upstream: validateContainerPorts, checkHostPortConflicts, validateHostNetwork.
-fn ports(
-    wire: &api::Container,
-    host_network: bool,
-    path: &FieldPath,
-    errors: &mut Errors,
-) -> Vec<ContainerPort> {
-    let mut seen = BTreeSet::new();
-    let numbered = wire.ports.as_deref().unwrap_or_default().iter().enumerate();
-    numbered
-        .map(|(index, wire)| {
-            let path = path.index(index);
-            let name = filled(wire.name.as_ref());
-            if let Some(name) = name {
-                let wrong = names::port_name(name);
-                if wrong.is_empty() && !seen.insert(name.to_owned()) {
-                    errors.add(FieldError::duplicate(path.field("name"), name));
-                }
-                errors.invalid_each(&path.field("name"), name, wrong);
-            }
-            let number = match wire.container_port {
-                0 => {
-                    errors.required(path.field("containerPort"), "");
-                    0
-                }
-                number => port_number(number, path.field("containerPort"), errors),
-            };
-            host_port(wire, host_network, &path, errors);
-            let protocol = protocol(
-                filled(wire.protocol.as_ref()),
-                path.field("protocol"),
-                errors,
-            );
-            ContainerPort {
-                name: name.map(str::to_owned),
-                number,
-                protocol,
-            }
-        })
-        .collect()
-}
-
-/// Without the host's network a host port is a port to open on the host; with it, it is the port itself.
-fn host_port(wire: &api::ContainerPort, host_network: bool, path: &FieldPath, errors: &mut Errors) {
-    let number = wire.host_port.unwrap_or(0);
-    if number == 0 {
-        return;
-    }
-    if !host_network {
-        errors.add(FieldError::not_carried_out(path.field("hostPort")));
-    } else if number != wire.container_port {
-        port_number(number, path.field("hostPort"), errors);
-        let detail = "must match `hostPort` when `hostNetwork` is true";
-        errors.invalid(path.field("containerPort"), wire.container_port, detail);
-    }
-}
-
+/// A container's `env`, with the names checked.
+///
 /// Upstream: ValidateEnv.
+/// Shown by: containers_are_validated.
 fn env(wire: &[api::EnvVar], path: &FieldPath, errors: &mut Errors) -> Vec<EnvVar> {
     let numbered = wire.iter().enumerate();
     numbered
@@ -190,53 +235,12 @@ fn env(wire: &[api::EnvVar], path: &FieldPath, errors: &mut Errors) -> Vec<EnvVa
         .collect()
 }
 
-/// Upstream: ValidateVolumeMounts; kubelet pkg/kubelet/kubelet_pods.go, makeMounts (a relative path is
-/// taken from the root).
-/// Differs: `:` is refused, as the field's documentation says and no code of the API server checks.
-fn volume_mounts(
-    wire: &[api::VolumeMount],
-    volumes: &[Volume],
-    path: &FieldPath,
-    errors: &mut Errors,
-) -> Vec<VolumeMount> {
-    let mut seen = BTreeSet::new();
-    let numbered = wire.iter().enumerate();
-    numbered
-        .map(|(index, wire)| {
-            let path = path.index(index);
-            if wire.name.is_empty() {
-                errors.required(path.field("name"), "");
-            } else if volumes.iter().all(|volume| volume.name != wire.name) {
-                errors.add(FieldError::not_found(path.field("name"), &wire.name));
-            }
-            let (path, text) = (path.field("mountPath"), wire.mount_path.as_str());
-            if text.is_empty() {
-                errors.required(path, "");
-            } else if text.contains(':') {
-                errors.invalid(path, text, "must not contain ':'");
-            } else if !below_root(text) {
-                errors.invalid(
-                    path,
-                    text,
-                    "must name a place below '/', without '..' and outside /proc",
-                );
-            } else if !seen.insert(text) {
-                errors.invalid(path, text, "must be unique");
-            }
-            VolumeMount {
-                volume: wire.name.clone(),
-                path: PathBuf::from("/").join(text),
-                read_only: wire.read_only.unwrap_or_default(),
-            }
-        })
-        .collect()
-}
-
 /// The container's security context over the pod's.
 ///
 /// Differs: that a container runs as root against `runAsNonRoot` is seen here, and not at its start: no
 /// image of the host class can name another user.
 /// Upstream: kubelet pkg/kubelet/kuberuntime, verifyRunAsNonRoot.
+/// Shown by: containers_are_validated.
 fn user(wire: &api::Container, scope: &Scope<'_>, path: &FieldPath, errors: &mut Errors) -> User {
     let nothing = api::SecurityContext::default();
     let context = wire.security_context.as_ref().unwrap_or(&nothing);
@@ -270,16 +274,4 @@ fn working_dir(wire: &api::Container, path: FieldPath, errors: &mut Errors) -> O
         errors.invalid(path, dir, "must be an absolute path");
     }
     Some(dir.to_owned())
-}
-
-/// Whether a `mountPath` is one that a volume can be mounted at.
-///
-/// Differs: upstream leaves this to the runtime, and the container fails to start.
-fn below_root(path: &str) -> bool {
-    let mut parts = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .peekable();
-    let root_or_proc = parts.peek().is_none_or(|first| *first == "proc");
-    !root_or_proc && parts.all(|part| part != "..")
 }

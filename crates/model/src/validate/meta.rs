@@ -9,12 +9,16 @@ use crate::field::{FieldError, FieldPath};
 use crate::pod::Meta;
 use crate::time::Wall;
 
-/// Bytes of all keys and values of the annotations together.
+/// How many bytes the keys and values of all annotations may have together.
 ///
 /// Upstream: apimachinery pkg/api/validation/objectmeta.go, TotalAnnotationSizeLimitB.
+/// Shown by: names_and_labels_are_validated.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
+/// What every object has: its name, namespace, labels and annotations.
+///
 /// Upstream: apimachinery pkg/api/validation/objectmeta.go, ValidateObjectMetaAccessor.
+/// Shown by: names_and_labels_are_validated.
 pub(super) fn meta(
     wire: &ObjectMeta,
     name_check: fn(&str) -> Vec<String>,
@@ -53,7 +57,10 @@ pub(super) fn meta(
     }
 }
 
+/// The keys and the values of labels.
+///
 /// Upstream: apimachinery pkg/apis/meta/v1/validation, ValidateLabels.
+/// Shown by: names_and_labels_are_validated, every_error_of_every_document_has_its_place.
 pub(super) fn labels(labels: &BTreeMap<String, String>, path: &FieldPath, errors: &mut Errors) {
     for (key, value) in labels {
         errors.invalid_each(path, key.as_str(), names::label_key(key));
@@ -61,7 +68,10 @@ pub(super) fn labels(labels: &BTreeMap<String, String>, path: &FieldPath, errors
     }
 }
 
+/// The keys of annotations, and how much they are together.
+///
 /// Upstream: apimachinery pkg/api/validation/objectmeta.go, ValidateAnnotations.
+/// Shown by: names_and_labels_are_validated.
 fn annotations(annotations: &BTreeMap<String, String>, path: &FieldPath, errors: &mut Errors) {
     for key in annotations.keys() {
         errors.invalid_each(path, key.as_str(), names::label_key(&key.to_lowercase()));

@@ -1,8 +1,13 @@
 //! What names may look like. Each function answers what is wrong with a text: nothing, if it is right.
 //!
 //! Upstream: apimachinery pkg/util/validation/validation.go and pkg/api/validate/content.
+//! Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words,
+//! names_are_as_long_as_they_may_be.
 
+/// A label of RFC 1123: at most 63 of `a` to `z`, digits and `-`, which neither begins nor ends it.
+///
 /// Upstream: IsDNS1123Label.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words.
 pub(super) fn dns_label(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, 63, "characters");
     if !is_dns_label(text) {
@@ -18,7 +23,10 @@ pub(super) fn dns_label(text: &str) -> Vec<String> {
     wrong
 }
 
+/// A subdomain of RFC 1123: such labels with dots between them, 253 characters at most.
+///
 /// Upstream: IsDNS1123Subdomain.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, names_and_labels_are_validated.
 pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, 253, "characters");
     if !is_dns_subdomain(text) {
@@ -32,7 +40,10 @@ pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
     wrong
 }
 
+/// A label of RFC 1035, which begins with a letter.
+///
 /// Upstream: IsDNS1035Label.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words.
 pub(super) fn dns_1035_label(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, 63, "characters");
     if !is_dns_label(text) || !text.starts_with(|first: char| first.is_ascii_lowercase()) {
@@ -46,7 +57,10 @@ pub(super) fn dns_1035_label(text: &str) -> Vec<String> {
     wrong
 }
 
+/// The key of a label or an annotation: a name, and perhaps a subdomain before it.
+///
 /// Upstream: IsLabelKey, formerly IsQualifiedName.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words.
 pub(super) fn label_key(text: &str) -> Vec<String> {
     const PART: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
                         an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
@@ -87,7 +101,10 @@ pub(super) fn label_key(text: &str) -> Vec<String> {
     wrong
 }
 
+/// The value of a label, which may be empty.
+///
 /// Upstream: IsLabelValue.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words.
 pub(super) fn label_value(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, 63, "bytes");
     if !text.is_empty() && !is_label_name(text) {
@@ -101,7 +118,10 @@ pub(super) fn label_value(text: &str) -> Vec<String> {
     wrong
 }
 
+/// The name of a port: 15 characters at most, and at least one letter.
+///
 /// Upstream: IsValidPortName.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, a_service_is_validated.
 pub(super) fn port_name(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, 15, "characters");
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -122,7 +142,10 @@ pub(super) fn port_name(text: &str) -> Vec<String> {
     wrong
 }
 
+/// The name of a variable: printable ASCII without `=`.
+///
 /// Upstream: IsRelaxedEnvVarName.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, containers_are_validated.
 pub(super) fn env_name(text: &str) -> Vec<String> {
     if text
         .bytes()
@@ -133,7 +156,10 @@ pub(super) fn env_name(text: &str) -> Vec<String> {
     vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
 }
 
+/// The name of a header of an httpGet: letters, digits and `-`.
+///
 /// Upstream: IsHTTPHeaderName.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, probes_are_validated.
 pub(super) fn header_name(text: &str) -> Vec<String> {
     if !text.is_empty()
         && text
@@ -235,5 +261,69 @@ mod tests {
                 "must not begin or end with a hyphen"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_upstreams_words() {
+        let label_name = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+                          alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
+                          validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+        assert_eq!(
+            dns_label("A"),
+            [
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
+                 start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for \
+                 validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+            ]
+        );
+        assert_eq!(
+            dns_1035_label("0"),
+            [
+                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
+                 alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', \
+                 regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+            ]
+        );
+        assert_eq!(
+            label_value("-"),
+            [
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+                 and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or \
+                 '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            ]
+        );
+        assert_eq!(
+            label_key("a/b/c"),
+            [format!(
+                "a valid label key {label_name} with an optional DNS subdomain prefix and '/' (e.g. \
+                 'example.com/MyName')"
+            )]
+        );
+        assert_eq!(
+            label_key("/"),
+            [
+                "prefix part must be non-empty",
+                "name part must be non-empty",
+                &format!("name part {label_name}"),
+            ]
+        );
+        assert!(label_key("A/b")[0].starts_with("prefix part a lowercase RFC 1123 subdomain must"));
+    }
+
+    #[test]
+    fn names_are_as_long_as_they_may_be() {
+        type Check = fn(&str) -> Vec<String>;
+        let tables: [(Check, usize, &str); 6] = [
+            (dns_label, 63, "must be no more than 63 characters"),
+            (dns_subdomain, 253, "must be no more than 253 characters"),
+            (dns_1035_label, 63, "must be no more than 63 characters"),
+            (label_key, 63, "name part must be no more than 63 bytes"),
+            (label_value, 63, "must be no more than 63 bytes"),
+            (port_name, 15, "must be no more than 15 characters"),
+        ];
+        for (check, limit, expected) in tables {
+            assert_eq!(check(&"a".repeat(limit)), Vec::<String>::new(), "{limit}");
+            assert_eq!(check(&"a".repeat(limit + 1)), [expected]);
+        }
     }
 }

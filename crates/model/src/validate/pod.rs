@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, container, filled, meta, names, non_negative, volume};
+use super::{Errors, NEGATIVE, annotation, container, filled, meta, names, port, restart, volume};
 use crate::field::{FieldError, FieldPath};
 use crate::id::PodUid;
-use crate::pod::{Container, Deletion, Pod, RestartPolicy, User, Volume};
+use crate::pod::{Container, Deletion, Pod, User, Volume};
 
 /// Highest uid and gid.
 ///
 /// Upstream: apimachinery pkg/util/validation/validation.go, maxUserID.
+/// Shown by: containers_are_validated.
 const MAX_ID: u32 = i32::MAX.unsigned_abs();
 
 /// Bytes of a host name in Linux.
 const HOSTNAME_LIMIT: usize = 63;
 
+/// A Pod as the API server admits it, and the domain type that comes out of it.
+///
 /// Upstream: ValidatePodCreate, ValidatePodSpec.
+/// Shown by: the_spec_is_validated, a_pod_is_read.
 pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
     let meta = meta::meta(&wire.metadata, names::dns_subdomain, errors);
     let path = FieldPath::root().field("spec");
@@ -32,9 +36,7 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
     );
     let on_host = runtime_class(spec, &path, errors);
     let host_network = spec.host_network.unwrap_or_default();
-    let grace = spec.termination_grace_period_seconds.unwrap_or(30);
-    let grace = non_negative(grace, path.field("terminationGracePeriodSeconds"), errors);
-    let grace = Duration::from_secs(grace);
+    let grace = grace(spec, path.field("terminationGracePeriodSeconds"), errors);
     let scope = container::Scope {
         volumes: &volumes,
         host_network,
@@ -42,8 +44,10 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
         grace,
         user: user_defaults(spec, &path.field("securityContext"), errors),
     };
-    let containers = containers(&spec.containers, &scope, &path.field("containers"), errors);
-    let restart_policy = restart_policy(spec, path.field("restartPolicy"), errors);
+    let (mut init_containers, mut containers) = containers(spec, &scope, &path, errors);
+    let restart_policy = restart::of_pod(spec, path.field("restartPolicy"), errors);
+    let readiness_gates = readiness_gates(spec, &path.field("readinessGates"), errors);
+    let active_deadline = active_deadline(spec, path.field("activeDeadlineSeconds"), errors);
     let hostname = filled(spec.hostname.as_ref());
     let subdomain = filled(spec.subdomain.as_ref());
     for (name, value) in [("hostname", hostname), ("subdomain", subdomain)] {
@@ -52,44 +56,113 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
         }
     }
 
+    annotation::refine(
+        &meta.annotations,
+        &mut init_containers,
+        &mut containers,
+        errors,
+    );
+    let termination_grace_period = Duration::from_secs(grace.unwrap_or_default());
+
     Pod {
         uid: PodUid::from(wire.metadata.uid.as_deref().unwrap_or_default()),
+        init_containers,
         containers,
         volumes,
         restart_policy,
-        termination_grace_period: grace,
+        termination_grace_period,
+        active_deadline,
+        readiness_gates,
+        foreign_conditions: Vec::new(),
         host_network,
         hostname: hostname.map_or_else(|| truncated(&meta.name), str::to_owned),
         subdomain: subdomain.map(str::to_owned),
-        deletion: deletion(wire, grace),
+        deletion: deletion(wire, termination_grace_period),
         meta,
     }
 }
 
+/// Init containers and sidecars, and regular ones; of two with one name, the init container is to blame.
 fn containers(
-    wire: &[api::Container],
+    spec: &api::PodSpec,
     scope: &container::Scope<'_>,
     path: &FieldPath,
     errors: &mut Errors,
-) -> Vec<Container> {
-    if wire.is_empty() {
-        errors.required(path.clone(), "");
+) -> (Vec<Container>, Vec<Container>) {
+    let mut taken = BTreeSet::new();
+    let list = path.field("containers");
+    if spec.containers.is_empty() {
+        errors.required(list.clone(), "");
     }
-    let mut seen = BTreeSet::new();
-    let numbered = wire.iter().enumerate();
-    numbered
-        .map(|(index, wire)| {
-            container::container(wire, scope, &mut seen, &path.index(index), errors)
-        })
-        .collect()
+    let regular = numbered(&spec.containers, &list)
+        .map(|(wire, path)| container::regular(wire, scope, &mut taken, &path, errors))
+        .collect();
+    if scope.host_network {
+        port::meet(numbered(&spec.containers, &list), errors);
+    }
+    let wire = spec.init_containers.as_deref().unwrap_or_default();
+    let init = numbered(wire, &path.field("initContainers"))
+        .map(|(wire, path)| container::init(wire, scope, &mut taken, &path, errors))
+        .collect();
+    if scope.host_network {
+        port::are_host_ports(numbered(&spec.containers, &list), errors);
+    }
+    (init, regular)
 }
 
+/// The elements of a list, each with its path.
+fn numbered<'a, T>(list: &'a [T], path: &FieldPath) -> impl Iterator<Item = (&'a T, FieldPath)> {
+    let paths = (0..).map(|index| path.index(index));
+    list.iter().zip(paths)
+}
+
+/// `terminationGracePeriodSeconds`, unless it is wrong.
+fn grace(spec: &api::PodSpec, path: FieldPath, errors: &mut Errors) -> Option<u64> {
+    let seconds = spec.termination_grace_period_seconds.unwrap_or(30);
+    let grace = u64::try_from(seconds).ok();
+    if grace.is_none() {
+        errors.invalid(path, seconds, NEGATIVE);
+    }
+    grace
+}
+
+/// Each readiness gate names a condition.
+///
+/// Upstream: validateReadinessGates.
+/// Shown by: readiness_gates_are_read_and_validated.
+fn readiness_gates(spec: &api::PodSpec, path: &FieldPath, errors: &mut Errors) -> Vec<String> {
+    let mut gates = Vec::new();
+    for (gate, path) in numbered(spec.readiness_gates.as_deref().unwrap_or_default(), path) {
+        let path = path.field("conditionType");
+        let kind = gate.condition_type.as_str();
+        errors.invalid_each(&path, kind, names::label_key(kind));
+        gates.push(kind.to_owned());
+    }
+    gates
+}
+
+/// A pod's `activeDeadlineSeconds`: at least 1.
+///
+/// Upstream: ValidatePodSpec.
+/// Shown by: a_deadline_is_read_and_validated.
+fn active_deadline(spec: &api::PodSpec, path: FieldPath, errors: &mut Errors) -> Option<Duration> {
+    let seconds = spec.active_deadline_seconds?;
+    let deadline = i32::try_from(seconds).ok().filter(|seconds| *seconds >= 1);
+    if deadline.is_none() {
+        let detail = format!("must be between 1 and {}, inclusive", i32::MAX);
+        errors.invalid(path, seconds, &detail);
+    }
+    deadline.map(|seconds| Duration::from_secs(seconds.unsigned_abs().into()))
+}
+
+/// A pod's volumes, each with a name that no other has.
+///
 /// Upstream: ValidateVolumes.
+/// Shown by: volumes_are_validated.
 fn volumes(wire: &[api::Volume], path: &FieldPath, errors: &mut Errors) -> Vec<Volume> {
     let mut seen = BTreeSet::new();
-    let numbered = wire.iter().enumerate();
-    numbered
-        .map(|(index, wire)| volume::volume(wire, &mut seen, &path.index(index), errors))
+    numbered(wire, path)
+        .map(|(wire, path)| volume::volume(wire, &mut seen, &path, errors))
         .collect()
 }
 
@@ -105,27 +178,6 @@ fn runtime_class(spec: &api::PodSpec, path: &FieldPath, errors: &mut Errors) -> 
         ),
     }
     false
-}
-
-/// Upstream: validateRestartPolicy.
-fn restart_policy(spec: &api::PodSpec, path: FieldPath, errors: &mut Errors) -> RestartPolicy {
-    match filled(spec.restart_policy.as_ref()) {
-        Some("Always") => RestartPolicy::Always,
-        Some("OnFailure") => RestartPolicy::OnFailure,
-        Some("Never") => RestartPolicy::Never,
-        Some(other) => {
-            errors.add(FieldError::unsupported(
-                path,
-                other,
-                &["Always", "OnFailure", "Never"],
-            ));
-            RestartPolicy::Always
-        }
-        None => {
-            errors.required(path, "");
-            RestartPolicy::Always
-        }
-    }
 }
 
 /// What the pod's security context says for all its containers.
@@ -146,6 +198,7 @@ fn user_defaults(
 /// `runAsUser` and `runAsGroup` of a security context.
 ///
 /// Upstream: ValidatePodSecurityContext, ValidateSecurityContext.
+/// Shown by: the_spec_is_validated, containers_are_validated.
 pub(super) fn user(
     uid: Option<i64>,
     gid: Option<i64>,
@@ -179,7 +232,10 @@ fn deletion(wire: &api::Pod, grace: Duration) -> Option<Deletion> {
     Some(Deletion { at, grace })
 }
 
+/// A pod's host name is its name, cut to 63 characters.
+///
 /// Upstream: kubelet pkg/kubelet/kubelet_pods.go, truncatePodHostnameIfNeeded.
+/// Shown by: a_long_name_is_cut_to_a_host_name.
 fn truncated(name: &str) -> String {
     match name.get(..HOSTNAME_LIMIT) {
         Some(start) => start.trim_end_matches(['-', '.']).to_owned(),

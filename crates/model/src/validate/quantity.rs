@@ -1,14 +1,16 @@
 //! Kubernetes' quantities: `1Gi`, `0.5M`, `1e3`.
 
-/// What a text that is no quantity is told.
+/// What is said of a text that is no quantity.
 ///
 /// Upstream: apimachinery pkg/api/resource/quantity.go, ErrFormatWrong.
+/// Shown by: volumes_are_validated.
 pub(super) const FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 /// The value of a quantity, rounded up to a whole number; `None` if `text` is none or does not fit.
 ///
 /// Upstream: apimachinery pkg/api/resource/quantity.go, ParseQuantity and Value (both away from zero).
+/// Shown by: quantities_are_read_as_upstream_does.
 pub(super) fn whole(text: &str) -> Option<i64> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -93,6 +95,16 @@ mod tests {
             ("1 Mi", None),
             ("Mi", None),
             ("1KiB", None),
+            ("1n", Some(1)),
+            ("1500000000n", Some(2)),
+            ("2000001u", Some(3)),
+            ("2M", Some(2_000_000)),
+            ("2G", Some(2_000_000_000)),
+            ("2T", Some(2_000_000_000_000)),
+            ("2P", Some(2_000_000_000_000_000)),
+            ("3Ti", Some(3 << 40)),
+            ("3Pi", Some(3 << 50)),
+            ("3Ei", Some(3 << 60)),
             ("99Ei", None),
             ("1e99", None),
             ("ten", None),

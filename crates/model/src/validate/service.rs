@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Errors, container, filled, meta, names, port_number, port_ref, protocol};
+use super::{Errors, filled, meta, name, name_once, names, port_number, port_ref, protocol};
 use crate::field::{FieldError, FieldPath};
 use crate::pod::Protocol;
 use crate::service::{Service, ServicePort};
@@ -13,7 +13,10 @@ use crate::service::{Service, ServicePort};
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const AFFINITIES: &[&str] = &["ClientIP", "None"];
 
+/// A Service as the API server admits it, and the domain type that comes out of it.
+///
 /// Upstream: ValidateService.
+/// Shown by: a_service_is_validated, a_service_is_defaulted_and_read.
 pub(crate) fn service(wire: &api::Service, errors: &mut Errors) -> Service {
     let meta = meta::meta(&wire.metadata, names::dns_1035_label, errors);
     let path = FieldPath::root().field("spec");
@@ -59,7 +62,10 @@ pub(crate) fn service(wire: &api::Service, errors: &mut Errors) -> Service {
     }
 }
 
+/// A Service's ports: each has a name if there are several, and no two are the same.
+///
 /// Upstream: validateServicePort, then ValidateService's search for the same protocol and port twice.
+/// Shown by: a_service_is_validated.
 fn ports(wire: &[api::ServicePort], path: &FieldPath, errors: &mut Errors) -> Vec<ServicePort> {
     let mut names = BTreeSet::new();
     let numbered = wire.iter().enumerate();
@@ -92,7 +98,8 @@ fn port(
 ) -> ServicePort {
     let name = filled(wire.name.as_ref()).unwrap_or_default();
     if needs_name || !name.is_empty() {
-        container::name(name, names, path.field("name"), errors);
+        self::name(name, path.field("name"), errors);
+        name_once(name, names, path.field("name"), errors);
     }
     let number = port_number(wire.port, path.field("port"), errors);
     let protocol = protocol(

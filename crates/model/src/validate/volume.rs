@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, container, filled, quantity};
+use super::{Errors, filled, name, name_once, quantity};
 use crate::field::{FieldError, FieldPath};
 use crate::pod::{HostPathType, Volume, VolumeSource};
 
@@ -21,10 +21,11 @@ const HOST_PATH_TYPES: &[(&str, HostPathType)] = &[
     ("Socket", HostPathType::Socket),
 ];
 
-/// Stands for an empty directory if it is of a kind that is not carried out: the table of fields refuses
-/// that one, and the mounts that name it are not to be blamed.
+/// One volume of a pod, of one kind. One of a kind that is not carried out becomes an empty directory: the
+/// table of fields refuses it, and the mounts that name it are not to be blamed.
 ///
 /// Upstream: ValidateVolumes, validateVolumeSource.
+/// Shown by: volumes_are_validated.
 pub(super) fn volume(
     wire: &api::Volume,
     seen: &mut BTreeSet<String>,
@@ -46,7 +47,8 @@ pub(super) fn volume(
         Some(source) => Some(host_path(source, &path.field("hostPath"), errors)),
         None => None,
     };
-    container::name(&wire.name, seen, path.field("name"), errors);
+    name(&wire.name, path.field("name"), errors);
+    name_once(&wire.name, seen, path.field("name"), errors);
     let stand_in = VolumeSource::EmptyDir {
         in_memory: false,
         size_limit: None,
@@ -57,7 +59,10 @@ pub(super) fn volume(
     }
 }
 
+/// An emptyDir: its medium, and how much it may hold.
+///
 /// Upstream: validateEmptyDirVolumeSource.
+/// Shown by: volumes_are_validated, a_pod_is_read, an_empty_dir_without_a_limit_has_none.
 fn empty_dir(
     wire: &api::EmptyDirVolumeSource,
     path: &FieldPath,
@@ -86,8 +91,11 @@ fn empty_dir(
     }
 }
 
+/// A hostPath: its path, and what must be there.
+///
 /// Upstream: validateHostPathVolumeSource.
 /// Differs: a relative path is refused; upstream does not check.
+/// Shown by: volumes_are_validated, a_pod_is_read.
 fn host_path(
     wire: &api::HostPathVolumeSource,
     path: &FieldPath,

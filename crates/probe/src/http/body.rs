@@ -11,6 +11,7 @@ use crate::{OUTPUT_LIMIT, go};
 ///
 /// Upstream: pkg/probe/http/http.go, DoHTTPProbe (ReadAtMost).
 /// Differs: the trailer behind the last chunk is not waited for.
+/// Shown by: c9_a_long_body_is_cut, a_body_without_length_ends_with_the_connection.
 pub(super) async fn read(received: &mut Received, framing: Framing) -> Result<Vec<u8>, String> {
     match framing {
         Framing::Length(length) => {
@@ -35,7 +36,10 @@ async fn read_plain(received: &mut Received, wanted: usize) -> Result<Vec<u8>, S
     Ok(unused[..unused.len().min(wanted)].to_vec())
 }
 
+/// Reads a body that comes in chunks, up to what is kept of it.
+///
 /// Upstream: Go src/net/http/internal/chunked.go, chunkedReader.
+/// Shown by: chunks_are_put_together, a_body_that_is_not_as_it_says_is_an_error.
 async fn read_chunks(received: &mut Received) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     loop {

@@ -10,11 +10,12 @@ pub(super) enum Part {
     Fragment,
 }
 
-/// `text` as it stands if it is validly escaped, else escaped anew.
+/// A part of a URL as it stands if it is validly escaped, else escaped anew.
 ///
 /// Errors: a `%` without two hexadecimal digits after it.
 ///
 /// Upstream: Go src/net/url/url.go, setPath and EscapedPath.
+/// Shown by: a_path_is_read_as_a_reference.
 pub(super) fn normalize(text: &str, part: Part) -> Result<String, String> {
     let decoded = unescape(text)?;
     let valid = |byte: u8| may_stand(byte, part) || b"!$&'()*+,;=:@[]%".contains(&byte);
@@ -73,9 +74,10 @@ pub(super) fn escape(bytes: &[u8], part: Part) -> String {
     escaped
 }
 
-/// Whether `byte` stands for itself in that part.
+/// Whether `byte` stands for itself in that part of a URL.
 ///
 /// Upstream: Go src/net/url/url.go, shouldEscape.
+/// Shown by: a_path_is_read_as_a_reference.
 const fn may_stand(byte: u8, part: Part) -> bool {
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => true,

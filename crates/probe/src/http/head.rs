@@ -40,6 +40,7 @@ pub(super) enum Framing {
 /// that speaks something else may say no more.
 ///
 /// Upstream: Go src/net/http/transport.go, persistConn.readResponse and mapRoundTripError.
+/// Shown by: heads_of_1xx_are_passed_over, a_connection_that_ends_too_early.
 pub(super) async fn read(received: &mut Received) -> Result<Head, String> {
     let mut left = HEAD_LIMIT;
     loop {
@@ -123,6 +124,7 @@ fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
 ///
 /// Upstream: Go src/net/http/response.go, ReadResponse.
 /// Differs: of the versions, only 1.0 and 1.1 are taken.
+/// Shown by: first_lines_are_judged_as_go_judges_them.
 fn status_line(line: &[u8]) -> Result<(), String> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let malformed =
@@ -182,7 +184,10 @@ fn values<'a>(headers: &'a [Header<'a>], name: &'static str) -> impl Iterator<It
         .map(|header| header.value.trim_ascii())
 }
 
+/// Where a response's body ends: by its chunks, by its length, or with the connection.
+///
 /// Upstream: Go src/net/http/transfer.go, readTransfer, parseTransferEncoding and fixLength.
+/// Shown by: a_body_ends_where_go_says.
 fn framing(status: u16, is_http_10: bool, headers: &[Header<'_>]) -> Result<Framing, String> {
     let mut encodings = values(headers, "transfer-encoding");
     let chunked = match (encodings.next(), encodings.next()) {
@@ -231,6 +236,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// Says which line of a head is not right.
 ///
 /// Upstream: Go src/net/textproto/reader.go, ReadMIMEHeader.
+/// Shown by: what_is_not_http.
 fn malformed_line(head: &[u8]) -> String {
     let is_bad = |line: &[u8]| match line.iter().position(|byte| *byte == b':') {
         _ if line.starts_with(b" ") || line.starts_with(b"\t") => false,

@@ -22,7 +22,10 @@ impl Reference {
         }
     }
 
+    /// Reads a Location; an error has Go's words.
+    ///
     /// Upstream: Go src/net/url/url.go, Parse.
+    /// Shown by: a_bad_location_is_named.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (main, fragment) = split_at(text, '#');
         let mut reference = Self::parse_main(main)
@@ -81,7 +84,10 @@ fn split_at(text: &str, mark: char) -> (&str, Option<&str>) {
     }
 }
 
+/// What stands before the first colon, if it is a scheme, and the rest.
+///
 /// Upstream: Go src/net/url/url.go, getScheme.
+/// Shown by: a_bad_location_is_named.
 fn split_scheme(text: &str) -> Result<(&str, &str), String> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -98,6 +104,7 @@ fn split_scheme(text: &str) -> Result<(&str, &str), String> {
 /// The host and port of an authority, the user dropped.
 ///
 /// Upstream: Go src/net/url/url.go, parseAuthority and parseHost.
+/// Shown by: hosts_are_bracketed_and_checked, a_bad_location_is_named.
 fn parse_authority(authority: &str) -> Result<String, String> {
     let host = authority
         .rsplit_once('@')

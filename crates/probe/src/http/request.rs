@@ -20,10 +20,14 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// The header fields of a probe's requests: the manifest's, and those that Go adds.
+    ///
     /// Upstream: pkg/probe/http/request.go, v1HeaderToHTTPHeader and newProbeRequest; Go
     /// src/net/http/transport.go, roundTrip (what it checks and adds).
     ///
     /// Errors: a name or value that must not go on the wire; Go's text.
+    /// Shown by: headers_are_sorted_and_repeated_names_kept_in_order,
+    /// what_must_not_go_on_the_wire_is_refused.
     pub(super) fn new(headers: &[(String, String)]) -> Result<Self, String> {
         let mut lines = Vec::with_capacity(headers.len() + 1);
         for (name, value) in headers {
@@ -67,6 +71,7 @@ impl Fields {
     /// Says where a redirect came from, unless the manifest has a Referer of its own.
     ///
     /// Upstream: Go src/net/http/client.go, refererForURL.
+    /// Shown by: c4_302_to_a_good_path.
     pub(super) fn set_referer(&mut self, own: Option<&str>, from: &Url, to: &Url) {
         self.lines.retain(|(name, _)| name != "Referer");
         let referer = match own {
@@ -90,6 +95,7 @@ impl Fields {
     /// Errors: the target has a control character; Go's text.
     ///
     /// Upstream: Go src/net/http/request.go, Request.write; the order of the lines is Go's too.
+    /// Shown by: without_headers_it_is_what_the_kubelet_sends.
     pub(super) fn write(&self, url: &Url, host: Option<&str>) -> Result<Vec<u8>, String> {
         let target = url.request_target();
         if target.bytes().any(|byte| byte.is_ascii_control()) {
@@ -121,6 +127,7 @@ impl Fields {
 /// A name as Go writes it: `x-some-header` becomes `X-Some-Header`.
 ///
 /// Upstream: Go src/net/textproto/reader.go, CanonicalMIMEHeaderKey.
+/// Shown by: what_must_not_go_on_the_wire_is_refused.
 fn canonical(name: &str) -> Result<Cow<'static, str>, String> {
     if name.is_empty() || !name.bytes().all(is_token) {
         return Err(format!(
@@ -199,6 +206,7 @@ fn says(lines: &[(Cow<'static, str>, String)], token: &str) -> bool {
 /// Upstream: Go src/net/http/request.go, Request.write and removeZone; golang.org/x/net/http/httpguts,
 /// ValidHostHeader.
 /// Differs: names beyond ASCII are not put into Punycode but left out.
+/// Shown by: a_zone_stays_at_home.
 fn host_header(host: &str) -> Cow<'_, str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(&byte);
     if !host.bytes().all(allowed) {

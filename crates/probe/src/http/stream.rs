@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use crate::go;
 use crate::http::tls;
 use crate::socket::Socket;
 
@@ -20,10 +19,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// An error of reading or writing in Go's words: `read tcp 10.0.0.2:40000->10.0.0.1:80: read:
-    /// connection reset by peer`.
-    ///
-    /// Upstream: Go src/net/net.go, OpError.Error.
+    /// An error of reading or writing in Go's words.
     fn describe(&self, doing: &str, error: &io::Error) -> String {
         if let Some(text) = tls::describe(error) {
             return text;
@@ -32,14 +28,7 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
         };
-        let local = socket
-            .local()
-            .map_or_else(|_| "?".to_owned(), |local| local.to_string());
-        format!(
-            "{doing} tcp {local}->{}: {doing}: {}",
-            socket.peer(),
-            go::errno(error)
-        )
+        socket.describe(doing, error)
     }
 }
 

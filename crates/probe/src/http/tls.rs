@@ -22,6 +22,7 @@ use crate::socket::Socket;
 /// Upstream: pkg/probe/http/http.go, New.
 /// Differs: HTTP/2 is not offered, only `http/1.1`; the verdict differs for a server that speaks HTTP/2
 /// alone.
+/// Shown by: c15_a_self_signed_certificate.
 pub(super) async fn handshake(socket: Socket, host: &str) -> Result<TlsStream<Socket>, String> {
     static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(config()));
     // A client's flights are small and each waits for the server's.
@@ -126,7 +127,10 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// A TLS alert in Go's words.
+///
 /// Upstream: Go src/crypto/tls/alert.go, alertText.
+/// Shown by: a_server_without_tls.
 fn alert_text(alert: AlertDescription) -> String {
     let text = match alert {
         AlertDescription::HandshakeFailure => "handshake failure",

@@ -32,6 +32,7 @@ impl Url {
     /// Errors: `host` is not one; Go's text.
     ///
     /// Upstream: pkg/probe/http/request.go, formatURL.
+    /// Shown by: a_path_is_read_as_a_reference, hosts_are_bracketed_and_checked.
     pub(super) fn for_probe(
         scheme: Scheme,
         host: &str,
@@ -81,6 +82,7 @@ impl Url {
     ///
     /// Upstream: Go src/net/url/url.go, URL.Parse and ResolveReference.
     /// Differs: a user name in it is dropped rather than sent as an Authorization header.
+    /// Shown by: locations_are_joined_as_rfc_3986_says.
     pub(super) fn join(&self, location: &str) -> Result<(Self, bool), String> {
         let reference = Reference::parse(location)?;
         let absolute = !reference.scheme.is_empty();
@@ -121,9 +123,10 @@ impl Url {
         ))
     }
 
-    /// The whole, as texts show it.
+    /// The whole URL, as texts show it.
     ///
     /// Upstream: Go src/net/url/url.go, URL.String.
+    /// Shown by: locations_are_joined_as_rfc_3986_says.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}:", self.scheme);
         match &self.opaque {
@@ -143,9 +146,10 @@ impl Url {
         text
     }
 
-    /// What stands in the request line.
+    /// What stands of a URL in the request line.
     ///
     /// Upstream: Go src/net/url/url.go, URL.RequestURI.
+    /// Shown by: a_path_is_read_as_a_reference.
     pub(super) fn request_target(&self) -> String {
         let path = if self.path.is_empty() {
             "/"
@@ -195,6 +199,7 @@ impl Url {
 /// `reference` relative to `base`, dot segments removed.
 ///
 /// Upstream: Go src/net/url/url.go, resolvePath; RFC 3986, 5.2.
+/// Shown by: locations_are_joined_as_rfc_3986_says.
 fn merge(base: &str, reference: &str) -> String {
     let full = match reference {
         "" => base.to_owned(),

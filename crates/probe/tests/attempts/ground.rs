@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, PodUid};
-use probelet_model::pod::{Container, ContainerPort, EnvVar, Protocol, User};
+use probelet_model::pod::{Container, ContainerPort, EnvVar, Protocol, TerminationMessage, User};
 use probelet_model::probe::{Handler, Outcome, OutcomeStatus, PortRef, Probe, Scheme};
 use probelet_probe::{HostSockets, Report, Sockets, Target};
 use probelet_runtime::{
@@ -144,7 +144,11 @@ pub(crate) fn container(port: u16) -> Container {
         startup: None,
         readiness: None,
         liveness: None,
+        post_start: None,
         pre_stop: None,
+        restart_policy: None,
+        restart_rules: Vec::new(),
+        termination_message: TerminationMessage::default(),
     }
 }
 

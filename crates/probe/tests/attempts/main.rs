@@ -9,6 +9,10 @@ mod fuzz;
 #[cfg(test)]
 mod ground;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
+mod grpc_wire;
+#[cfg(test)]
 mod redirect;
 #[cfg(test)]
 mod response;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probelet_agent::happening::{Happening, What};
+use probelet_agent::happening::{ContainerSort, Happening, What};
 use probelet_model::probe::OutcomeStatus;
 use probelet_model::service::EndpointSubset;
 use probelet_model::status::{Condition, ContainerState, ContainerStatus};
@@ -72,7 +72,7 @@ pub(super) fn text(happening: &Happening) -> Option<String> {
             }
             _ => return None,
         },
-        What::Container { container } => container_text(container),
+        What::Container { container, sort } => container_text(container, *sort),
         What::Condition { condition } => condition_text(condition),
         What::Phase { phase } => format!("phase {}", phase.as_str()),
         What::Endpoints { subsets } => endpoints_text(subsets),
@@ -111,8 +111,13 @@ fn code(what: &What) -> String {
     }
 }
 
-fn container_text(container: &ContainerStatus) -> String {
-    let name = &container.name;
+fn container_text(container: &ContainerStatus, sort: ContainerSort) -> String {
+    let sort_word = match sort {
+        ContainerSort::Init => " (init)",
+        ContainerSort::Sidecar => " (sidecar)",
+        ContainerSort::Regular => "",
+    };
+    let name = format!("{}{sort_word}", container.name);
     let because = |reason: &Option<String>, message: &Option<String>| {
         let reason = reason.as_deref().unwrap_or_default();
         match message
@@ -140,6 +145,10 @@ fn container_text(container: &ContainerStatus) -> String {
                 0 => String::new(),
                 count => format!(", restarts {count}"),
             };
+            if sort == ContainerSort::Init {
+                // It is ready once it has ended.
+                return format!("{name} Running{restarts}");
+            }
             format!("{name} Running, {ready}{started}{restarts}")
         }
         ContainerState::Waiting(waiting) => {
@@ -211,4 +220,67 @@ pub(super) fn one_line(text: &str) -> String {
 
 fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use probelet_model::status::{Terminated, Waiting};
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(name: &str, state: ContainerState) -> ContainerStatus {
+        ContainerStatus {
+            name: name.to_owned(),
+            state,
+            ..ContainerStatus::default()
+        }
+    }
+
+    #[test]
+    fn containers_say_what_sort_they_are() {
+        let running: ContainerState =
+            serde_json::from_value(json!({ "running": { "startedAt": "2026-11-24T10:00:00Z" } }))
+                .unwrap();
+        let waiting = ContainerState::Waiting(Waiting {
+            reason: Some("PodInitializing".into()),
+            message: None,
+        });
+        let ended: Terminated = serde_json::from_value(
+            json!({ "exitCode": 3, "reason": "Error", "message": "no\ndisk\n" }),
+        )
+        .unwrap();
+        let mut sidecar = status("proxy", running.clone());
+        (sidecar.started, sidecar.ready, sidecar.restart_count) = (Some(true), true, 2);
+        let rows = [
+            (
+                status("setup", running.clone()),
+                ContainerSort::Init,
+                "setup (init) Running",
+            ),
+            (
+                status("setup", ContainerState::Terminated(ended)),
+                ContainerSort::Init,
+                "setup (init) Terminated, exit code 3, Error: no disk",
+            ),
+            (
+                sidecar,
+                ContainerSort::Sidecar,
+                "proxy (sidecar) Running, ready, restarts 2",
+            ),
+            (
+                status("proxy", running),
+                ContainerSort::Sidecar,
+                "proxy (sidecar) Running, not ready, not started",
+            ),
+            (
+                status("main", waiting),
+                ContainerSort::Regular,
+                "main Waiting, PodInitializing",
+            ),
+        ];
+        for (container, sort, expect) in rows {
+            assert_eq!(container_text(&container, sort), expect);
+        }
+    }
 }

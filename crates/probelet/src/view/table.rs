@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use probelet_model::service::EndpointSubset;
-use probelet_model::status::{ContainerState, Phase, PodStatus};
+use probelet_model::status::PodStatus;
 use probelet_model::time::Wall;
 use serde_json::Value;
+
+use super::pod::{self, Cells};
 
 /// Space between columns, as kubectl has it.
 const GAP: &str = "   ";
@@ -66,16 +68,13 @@ pub(crate) fn lines(list: &Value, now: Wall) -> Vec<String> {
     lines
 }
 
-/// Upstream: pkg/printers/internalversion/printers.go, printPod (without init containers).
 fn pod_row(name: String, pod: &Value, now: Wall) -> Vec<String> {
     let status: PodStatus = serde_json::from_value(pod["status"].clone()).unwrap_or_default();
-    let containers = pod["spec"]["containers"].as_array().map_or(0, Vec::len);
-    let running = |state: &ContainerState| matches!(state, ContainerState::Running(_));
-    let ready = status
-        .container_statuses
-        .iter()
-        .filter(|container| container.ready && running(&container.state));
-    let ready = format!("{}/{containers}", ready.count());
+    let Cells {
+        ready,
+        status: word,
+        restarts,
+    } = pod::cells(pod, &status, now);
     let created = pod["metadata"]["creationTimestamp"]
         .as_str()
         .and_then(from_text);
@@ -83,70 +82,7 @@ fn pod_row(name: String, pod: &Value, now: Wall) -> Vec<String> {
     let ip = status
         .pod_ip
         .map_or_else(|| "<none>".to_owned(), |ip| ip.to_string());
-    let deleting = pod["metadata"].get("deletionTimestamp").is_some();
-    vec![
-        name,
-        ready,
-        status_word(&status, deleting),
-        restarts(&status, now),
-        age,
-        ip,
-    ]
-}
-
-fn status_word(status: &PodStatus, deleting: bool) -> String {
-    let mut word = status
-        .reason
-        .clone()
-        .unwrap_or_else(|| status.phase.as_str().to_owned());
-    let mut any_running = false;
-    // The first container in the list has the last word.
-    for container in status.container_statuses.iter().rev() {
-        match &container.state {
-            ContainerState::Waiting(waiting) => {
-                if let Some(reason) = waiting.reason.as_ref().filter(|reason| !reason.is_empty()) {
-                    word.clone_from(reason);
-                }
-            }
-            ContainerState::Terminated(end) => {
-                word = match (&end.reason, end.signal) {
-                    (Some(reason), _) if !reason.is_empty() => reason.clone(),
-                    (_, Some(signal)) => format!("Signal:{signal}"),
-                    (_, None) => format!("ExitCode:{}", end.exit_code),
-                };
-            }
-            ContainerState::Running(_) => any_running |= container.ready,
-        }
-    }
-    if word == "Completed" && any_running {
-        word = if status.is_ready() {
-            "Running"
-        } else {
-            "NotReady"
-        }
-        .to_owned();
-    }
-    if deleting && !matches!(status.phase, Phase::Succeeded | Phase::Failed) {
-        word = "Terminating".to_owned();
-    }
-    word
-}
-
-fn restarts(status: &PodStatus, now: Wall) -> String {
-    let count: u32 = status
-        .container_statuses
-        .iter()
-        .map(|container| container.restart_count)
-        .sum();
-    let last = status
-        .container_statuses
-        .iter()
-        .filter_map(|container| container.last_state.as_ref()?.finished_at)
-        .max();
-    match last {
-        Some(last) if count > 0 => format!("{count} ({} ago)", age(now.since(last))),
-        Some(_) | None => count.to_string(),
-    }
+    vec![name, ready, word, restarts, age, ip]
 }
 
 fn service_row(name: String, service: &Value, endpoints: Option<&Value>) -> Vec<String> {
@@ -161,7 +97,10 @@ fn service_row(name: String, service: &Value, endpoints: Option<&Value>) -> Vec<
     vec![name, address.to_owned(), ready, not_ready]
 }
 
+/// The addresses of a Service with their ports, those that are ready and those that are not.
+///
 /// Upstream: pkg/printers/internalversion/printers.go, formatEndpoints (but all of them, and both kinds).
+/// Shown by: addresses_are_listed_with_each_of_their_ports_the_unready_apart.
 fn addresses(subsets: &[EndpointSubset]) -> (String, String) {
     let mut lists = [Vec::new(), Vec::new()];
     for subset in subsets {
@@ -205,7 +144,10 @@ fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     std::iter::once(line(head.to_vec())).chain(rows).collect()
 }
 
+/// An age as kubectl writes it: `119s`, `2m5s`, `3h`.
+///
 /// Upstream: apimachinery pkg/util/duration/duration.go, HumanDuration.
+/// Shown by: ages_are_written_as_kubectl_writes_them.
 pub(super) fn age(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -239,7 +181,31 @@ fn text(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn addresses_are_listed_with_each_of_their_ports_the_unready_apart() {
+        let address = |last: u8| {
+            let target = json!({ "kind": "Pod", "namespace": "default", "name": "p", "uid": "u" });
+            json!({ "ip": format!("10.0.0.{last}"), "nodeName": "n", "targetRef": target })
+        };
+        let port = |name: &str, port: u16| json!({ "name": name, "port": port, "protocol": "TCP" });
+        let subsets = json!([
+            {
+                "addresses": [address(1), address(2)],
+                "notReadyAddresses": [address(3)],
+                "ports": [port("", 80), port("admin", 9000)],
+            },
+            { "addresses": [address(4)], "ports": [port("", 81)] },
+        ]);
+        let subsets: Vec<EndpointSubset> = serde_json::from_value(subsets).unwrap();
+        let ready = "10.0.0.1:80,10.0.0.1:9000,10.0.0.2:80,10.0.0.2:9000,10.0.0.4:81";
+        let expected = (ready.to_owned(), "10.0.0.3:80,10.0.0.3:9000".to_owned());
+        assert_eq!(addresses(&subsets), expected);
+        assert_eq!(addresses(&[]), ("<none>".to_owned(), "<none>".to_owned()));
+    }
 
     #[test]
     fn ages_are_written_as_kubectl_writes_them() {

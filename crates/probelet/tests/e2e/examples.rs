@@ -23,7 +23,7 @@ fn every_example_runs_and_ends_without_a_trace() {
         })
         .collect();
     files.sort();
-    assert!(files.len() >= 5, "{files:?}");
+    assert!(files.len() >= 8, "{files:?}");
     for user in users() {
         let rig = Rig::new(user);
         for file in &files {

@@ -14,9 +14,21 @@ mod examples;
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod gates;
+#[cfg(test)]
+mod grpc;
+#[cfg(test)]
+mod hooks;
+#[cfg(test)]
+mod init;
+#[cfg(test)]
+mod last_words;
+#[cfg(test)]
 mod liveness;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod milliseconds;
 #[cfg(test)]
 mod orphans;
 #[cfg(test)]
@@ -26,7 +38,11 @@ mod readiness;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod services;
+#[cfg(test)]
+mod sidecars;
 #[cfg(test)]
 mod startup;
 #[cfg(test)]

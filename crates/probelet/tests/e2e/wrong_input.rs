@@ -122,9 +122,11 @@ fn an_empty_command() {
 #[test]
 fn a_field_that_is_not_carried_out() {
     container(
-        &format!("{SLEEP}\nlivenessProbe:\n  grpc: {{port: 80}}"),
-        "11:13",
-        "spec.containers[0].livenessProbe.grpc: not carried out yet",
+        &format!(
+            "{SLEEP}\nenv:\n- name: A\n  valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}"
+        ),
+        "12:18",
+        "spec.containers[0].env[0].valueFrom: not carried out yet",
     );
 }
 

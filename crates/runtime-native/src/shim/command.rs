@@ -15,6 +15,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Why a command could not be executed.
 ///
 /// Upstream: runc libcontainer, standard_init_linux.go, and Go's os/exec, which name the first word so.
+/// Shown by: failures_are_worded_as_upstream, commands_that_cannot_be_executed_are_named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CommandError {
     #[error("exec: \"{0}\": executable file not found in $PATH")]

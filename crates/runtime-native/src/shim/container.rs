@@ -22,6 +22,7 @@ use super::init::{self, FromInit, Setting};
 use super::logs::{Log, Stream};
 use super::rootfs::{self, Mount, Plan};
 use super::{note, volumes};
+use crate::last_words;
 use crate::layout::{self, ContainerFile, PodDir};
 use crate::process::{self, ProcessId};
 use crate::protocol::ShimConfig;
@@ -36,6 +37,7 @@ pub(super) struct Container {
     channel: OwnedFd,
     outputs: [Option<OwnedFd>; 2],
     log: Option<Log>,
+    log_path: PathBuf,
     state: State,
     hostname: String,
     main: Option<Main>,
@@ -112,6 +114,8 @@ impl Container {
                 text::of_io(&error)
             ))
         })?;
+        last_words::make(&dir.message(&config.id))
+            .map_err(|error| create(format!("make termination log: {}", text::of_io(&error))))?;
         let (channel, channel_in) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -149,6 +153,7 @@ impl Container {
             channel,
             outputs: [Some(stdout), Some(stderr)],
             log: Some(log),
+            log_path,
             state: State::Starting {
                 pipe,
                 failure: Vec::new(),
@@ -220,6 +225,11 @@ impl Container {
         Some(ContainerFile {
             record,
             init: self.init_id.clone(),
+            fall_back_to: self
+                .config
+                .termination_message
+                .fall_back_to_logs
+                .then(|| self.log_path.clone()),
         })
     }
 
@@ -399,12 +409,19 @@ fn plan(
             StartContainerError::Create(format!("volume \"{}\": the pod has none", mount.volume))
         };
         mounts.push(Mount {
-            volume: mount.volume.clone(),
+            what: format!("volume \"{}\"", mount.volume),
             source: volumes::source(dir, volume.ok_or_else(unknown)?),
             target: mount.path.clone(),
             read_only: mount.read_only,
         });
     }
+    // After the volumes: it may be in one.
+    mounts.push(Mount {
+        what: "terminationMessagePath".to_owned(),
+        source: dir.message(&config.id),
+        target: config.termination_message.path.clone(),
+        read_only: false,
+    });
     let host_network = shim.pod.network == probelet_runtime::Network::Host;
     Ok(Plan {
         staging: dir.root(),

@@ -40,6 +40,7 @@ impl Identity {
     /// Looks `user` up in `/etc/passwd` and `/etc/group`.
     ///
     /// Upstream: containerd internal/cri/opts, WithAdditionalGIDs and pkg/oci, WithUserID.
+    /// Shown by: users_come_from_passwd_and_group, environment_directory_and_user.
     pub(super) fn look_up(user: User) -> Self {
         let passwd = fs::read("/etc/passwd").unwrap_or_default();
         let group = fs::read("/etc/group").unwrap_or_default();

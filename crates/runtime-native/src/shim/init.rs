@@ -169,6 +169,7 @@ fn exit_of(status: WaitStatus) -> Exit {
         code,
         signal,
         finished_at: clock::wall(),
+        message: None,
     }
 }
 

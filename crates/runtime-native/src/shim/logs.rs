@@ -6,6 +6,8 @@
 //! containerd internal/cri/io/logger.go, redirectLogs (the format).
 //! Differs: the size is looked at with every write and not every ten seconds, and rotated files are not
 //! compressed.
+//! Shown by: lines_are_full_long_ones_cut_and_the_last_one_partial,
+//! rotation_keeps_five_files_and_removal_leaves_none, logs_have_the_cri_format_and_all_of_the_output.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,9 +18,15 @@ use probelet_model::time::Wall;
 
 /// Longest piece of a line that is written as one.
 const MAX_LINE: usize = 16 * 1024;
+/// A file that has reached this size, in bytes, is rotated.
+///
 /// Upstream: kubelet pkg/kubelet/apis/config/v1beta1/defaults.go, containerLogMaxSize.
+/// Shown by: rotation_keeps_five_files_and_removal_leaves_none.
 const MAX_FILE: u64 = 10 * 1024 * 1024;
-/// With the current one. Upstream: the same file, containerLogMaxFiles.
+/// So many files are kept of a log, with the current one.
+///
+/// Upstream: kubelet pkg/kubelet/apis/config/v1beta1/defaults.go, containerLogMaxFiles.
+/// Shown by: rotation_keeps_five_files_and_removal_leaves_none.
 const MAX_FILES: usize = 5;
 
 /// One of the two streams.
@@ -213,6 +221,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let mut log = Log::open(path.clone()).unwrap();
+        assert_eq!(log.max_size, 10 * 1024 * 1024);
         log.max_size = 1;
         for second in 0..9 {
             log.take(Stream::Out, b"line\n", Wall(second * 1_000_000_000))

@@ -231,6 +231,7 @@ impl Shim {
     ///
     /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_gc.go, evictContainers with
     /// MaxPerPodContainer 1.
+    /// Shown by: of_the_ended_runs_of_a_container_the_last_is_kept.
     fn forget_old_runs(&mut self, next: &ContainerConfig) {
         let last = self
             .ended
@@ -354,9 +355,10 @@ impl Shim {
         };
         // One that has never run leaves nothing: its start has been answered with an error.
         let Some(mut file) = container.file() else {
+            let _gone = std::fs::remove_file(self.dir.message(id));
             return logs::remove(&container::log_path(&self.config, &container.config));
         };
-        file.end(exit.clone());
+        let exit = file.end(&self.dir, exit);
         self.write(&file);
         self.ended.push(file);
         self.agents.tell(&Message::Exited {

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, stat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
@@ -31,16 +31,17 @@ pub(super) struct Plan {
     pub(super) hidden: Vec<PathBuf>,
     /// What of the host's `/run` stays readable.
     pub(super) kept_run_file: Option<PathBuf>,
-    /// Volumes.
+    /// Volumes, and the file for last words.
     pub(super) mounts: Vec<Mount>,
     /// Made if missing.
     pub(super) working_dir: Option<PathBuf>,
 }
 
-/// One volume in one place.
+/// A directory or file of the host, or the pod's, in one place.
 #[derive(Debug)]
 pub(super) struct Mount {
-    pub(super) volume: String,
+    /// For errors.
+    pub(super) what: String,
     pub(super) source: PathBuf,
     pub(super) target: PathBuf,
     pub(super) read_only: bool,
@@ -54,8 +55,8 @@ pub(super) enum RootfsError {
         step: String,
         source: std::io::Error,
     },
-    #[error("volume \"{volume}\": \"{}\" cannot be mounted because it is inside /proc", .target.display())]
-    InsideProc { volume: String, target: PathBuf },
+    #[error("{what}: \"{}\" cannot be mounted because it is inside /proc", .target.display())]
+    InsideProc { what: String, target: PathBuf },
 }
 
 type Done<T = ()> = Result<T, RootfsError>;
@@ -258,17 +259,11 @@ fn hide(place: &Path) -> Done {
 fn clone_volume(mount: &Mount) -> Done<OwnedFd> {
     if mount.target.starts_with("/proc") {
         return Err(RootfsError::InsideProc {
-            volume: mount.volume.clone(),
+            what: mount.what.clone(),
             target: mount.target.clone(),
         });
     }
-    let step = || {
-        format!(
-            "volume \"{}\": bind {}",
-            mount.volume,
-            mount.source.display()
-        )
-    };
+    let step = || format!("{}: bind {}", mount.what, mount.source.display());
     let tree = clone(&mount.source).during(step)?;
     if mount.read_only {
         sys::set_read_only(tree.as_fd(), true).during(step)?;
@@ -281,15 +276,9 @@ fn put_volumes(plan: &Plan, trees: Vec<OwnedFd>, scaffold: &mut Vec<OwnedFd>) ->
     let mut in_order: Vec<(&Mount, OwnedFd)> = plan.mounts.iter().zip(trees).collect();
     in_order.sort_by_key(|(mount, _)| mount.target.components().count());
     for (mount, tree) in in_order {
-        let step = || {
-            format!(
-                "volume \"{}\": mount at {}",
-                mount.volume,
-                mount.target.display()
-            )
-        };
-        let is_dir = rustix::fs::fstat(&tree)
-            .map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
+        let step = || format!("{}: mount at {}", mount.what, mount.target.display());
+        let is_dir =
+            rustix::fs::fstat(&tree).map(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
         let kind = if is_dir.during(step)? {
             Kind::Dir
         } else {
@@ -307,6 +296,13 @@ fn put(
     scaffold: &mut Vec<OwnedFd>,
 ) -> Result<(), Errno> {
     mount_point::ensure(target, kind, scaffold)?;
+    // Said here, as the kernel would only call it an invalid argument.
+    let is_dir = FileType::from_raw_mode(stat(target)?.st_mode).is_dir();
+    match kind {
+        Kind::Dir if !is_dir => return Err(Errno::NOTDIR),
+        Kind::File if is_dir => return Err(Errno::ISDIR),
+        Kind::Dir | Kind::File => {}
+    }
     move_mount(
         tree,
         "",

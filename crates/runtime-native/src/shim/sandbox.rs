@@ -40,7 +40,7 @@ pub(super) fn set_up(config: &ShimConfig, dir: &PodDir) -> Result<Privilege, Sta
             )
         })?;
     }
-    for made in [dir.root(), dir.containers(), dir.volumes()] {
+    for made in [dir.root(), dir.containers(), dir.messages(), dir.volumes()] {
         std::fs::create_dir_all(&made).map_err(|error| {
             StartPodError::Sandbox(format!("make {}: {}", made.display(), text::of_io(&error)))
         })?;

@@ -23,6 +23,7 @@ pub(super) struct VolumeError {
 ///
 /// Upstream: kubelet pkg/volume/util/operationexecutor/operation_generator.go,
 /// GenerateMountVolumeFunc (the text around every reason).
+/// Shown by: volumes_of_every_type_are_checked.
 pub(super) fn set_up(dir: &PodDir, volumes: &[Volume]) -> Result<(), VolumeError> {
     for volume in volumes {
         let made = match &volume.source {
@@ -70,6 +71,7 @@ pub(super) fn source(dir: &PodDir, volume: &Volume) -> PathBuf {
 /// Makes what an untyped hostPath names, if nothing is there: a directory.
 ///
 /// Upstream: containerd internal/cri/opts/spec_linux.go, WithMounts.
+/// Shown by: volumes_of_every_type_are_checked.
 pub(super) fn make_missing_source(volume: &Volume) -> io::Result<()> {
     match &volume.source {
         VolumeSource::HostPath {
@@ -80,9 +82,11 @@ pub(super) fn make_missing_source(volume: &Volume) -> io::Result<()> {
     }
 }
 
-/// `Some(limit)` for one in memory. Left as it is if a shim before this one has made it.
+/// Makes an emptyDir, on disk or, with `memory` and its limit, in memory. One that a shim before this one has
+/// made is left as it is.
 ///
 /// Upstream: pkg/volume/emptydir/empty_dir.go, setupDir (mode 0777 whatever the umask) and setupTmpfs.
+/// Shown by: empty_dirs_are_shared_outlive_containers_and_end_with_the_pod.
 fn make_empty_dir(place: &Path, memory: Option<Option<u64>>) -> io::Result<()> {
     fs::create_dir_all(place)?;
     fs::set_permissions(place, Permissions::from_mode(0o777))?;
@@ -100,7 +104,10 @@ fn make_empty_dir(place: &Path, memory: Option<Option<u64>>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether what is at a hostPath is of the type it is to be of; two of the types make what is missing.
+///
 /// Upstream: pkg/volume/hostpath/host_path.go, checkTypeInternal.
+/// Shown by: every_type_is_checked_with_upstreams_words, what_may_be_made_is_made.
 fn check_host_path(path: &Path, kind: HostPathType) -> Result<(), String> {
     // Follows symlinks, as upstream's os.Stat.
     let found = fs::metadata(path).ok().map(|metadata| metadata.file_type());

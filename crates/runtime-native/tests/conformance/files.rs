@@ -86,7 +86,7 @@ fn empty_dirs_are_shared_outlive_containers_and_end_with_the_pod() {
             ];
             config
         };
-        let script = "stat -c %a /disk /ram; echo one > /disk/f; echo two > /ram/f; mkdir -m 0 /disk/locked; \
+        let script = "stat -c %a /disk /ram > /disk/modes; echo one > /disk/f; echo two > /ram/f; mkdir -m 0 /disk/locked; \
             head -c 100000 /dev/zero > /ram/big";
         world
             .runtime
@@ -105,9 +105,13 @@ fn empty_dirs_are_shared_outlive_containers_and_end_with_the_pod() {
             .unwrap();
         assert_eq!(
             world
-                .output(&uid, "b", "cat /disk/f /ram/f; stat -f -c %T /ram")
+                .output(
+                    &uid,
+                    "b",
+                    "cat /disk/modes /disk/f /ram/f; stat -f -c %T /ram"
+                )
                 .await,
-            "one\ntwo\ntmpfs"
+            "777\n777\none\ntwo\ntmpfs"
         );
         assert_ne!(world.exec(&uid, "b", "echo > /disk/g").await.exit_code, 0);
         assert_ne!(world.exec(&uid, "b", "echo > /ram/g").await.exit_code, 0);

@@ -8,6 +8,8 @@ mod exec;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod last_words;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod network;

@@ -215,6 +215,7 @@ pub(crate) fn container(id: &str, argv: &[&str]) -> ContainerConfig {
         working_dir: None,
         mounts: Vec::new(),
         user: User::default(),
+        termination_message: probelet_model::pod::TerminationMessage::default(),
     }
 }
 

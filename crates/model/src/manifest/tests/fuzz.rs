@@ -11,6 +11,10 @@ const LINES: &[&str] = &[
     "kind: Pod",
     "kind: Service",
     "kind: List",
+    "kind: Deployment",
+    "apiVersion: apps/v1",
+    "template: {metadata: {labels: {a: b}}, spec: {}}",
+    "selector: {matchLabels: {a: b}}",
     "items:",
     "metadata: {name: a}",
     "metadata:",
@@ -18,6 +22,12 @@ const LINES: &[&str] = &[
     "spec:",
     "spec: {}",
     "containers:",
+    "initContainers:",
+    "restartPolicy: Always",
+    "restartPolicyRules: [{action: Restart}]",
+    "lifecycle: {postStart: {sleep: {seconds: 1}}}",
+    "grpc: {port: 1}",
+    "annotations: {liveness.probe.probelet.dev/main: periodMilliseconds=20}",
     "- name: a",
     "- a",
     "command: [a]",
@@ -83,13 +93,18 @@ proptest! {
     #[test]
     fn no_text_panics_and_every_place_exists(text in text()) {
         check_places(&text);
+        let source = Source::Text { name: "t".to_owned(), text: text.clone() };
+        let survey = survey::survey(&[source]);
+        prop_assert_eq!(survey.texts.get("t"), Some(&text));
+        prop_assert!(survey.errors.iter().all(|error| error.position.is_none_or(|at| at.line >= 1)));
     }
 
     #[test]
     fn a_damaged_pod_is_read_or_refused(at in 0..600_usize, damage in select(LINES), replaced in 0..20_usize) {
         let mut text = PodText {
             metadata: "labels: {app: web}",
-            spec: "volumes:\n- name: v\n  emptyDir: {sizeLimit: 1Mi}",
+            spec: "volumes:\n- name: v\n  emptyDir: {sizeLimit: 1Mi}\ninitContainers:\n\
+                   - {name: i, command: [a], restartPolicy: Always, startupProbe: {grpc: {port: 1}}}",
             container: "env: [{name: A, value: b}]\nreadinessProbe:\n  httpGet:\n    port: http\n    httpHeaders: [{name: A, value: b}]",
         }
         .yaml();

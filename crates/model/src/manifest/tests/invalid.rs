@@ -40,9 +40,15 @@ fn names_and_labels_are_validated() {
         "labels: {a.b/c: 1.5}",
         &["metadata.labels[a.b/c]: expected a string, got 1.5"],
     );
-    let long = format!("annotations: {{a: {}}}", "x".repeat(262_144));
     in_metadata(
-        &long,
+        "annotations: {/a: b}",
+        &["metadata.annotations: Invalid value: \"/a\": prefix part must be non-empty"],
+    );
+    in_metadata("annotations: {A.B/c: 'd e'}", &[]);
+    let long = |bytes: usize| format!("annotations: {{a: {}, b: x}}", "x".repeat(bytes - 3));
+    in_metadata(&long(262_144), &[]);
+    in_metadata(
+        &long(262_145),
         &["metadata.annotations: Too long: may not be more than 262144 bytes"],
     );
     in_metadata(
@@ -114,7 +120,24 @@ fn probes_are_validated() {
                 "@.httpGet.httpHeaders: Invalid value: \"a b\": a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')",
             ],
         ),
-        ("grpc: {port: 80}", &["@.grpc: not carried out yet"]),
+        ("grpc: {port: 80}", &[]),
+        ("grpc: {port: 65535, service: a.b.C}", &[]),
+        (
+            "grpc: {}",
+            &["@.grpc.port: Invalid value: 0: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "grpc: {port: 65536}",
+            &["@.grpc.port: Invalid value: 65536: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "grpc: {port: health}",
+            &["@.grpc.port: expected an integer, got \"health\""],
+        ),
+        (
+            "tcpSocket: {port: 80}\ngrpc: {port: 0}",
+            &["@.grpc: Forbidden: may not specify more than 1 handler type"],
+        ),
         (
             "tcpSocket: {port: 80}\nsuccessThreshold: 2",
             &["@.successThreshold: Invalid value: 2: must be 1"],
@@ -129,6 +152,10 @@ fn probes_are_validated() {
                 "@.failureThreshold: Invalid value: -1: must be greater than or equal to 0",
                 "@.successThreshold: Invalid value: -2: must be 1",
             ],
+        ),
+        (
+            "tcpSocket: {port: 80}\nterminationGracePeriodSeconds: -1",
+            &["@.terminationGracePeriodSeconds: Invalid value: -1: must be greater than 0"],
         ),
         (
             "tcpSocket: {port: 80}\nterminationGracePeriodSeconds: 0",
@@ -207,6 +234,7 @@ fn containers_are_validated() {
         ("ports: [{containerPort: 80, name: a}, {containerPort: 81, name: a}]", vec![format!("{port}[1].name: Duplicate value: \"a\"")]),
         ("ports: [{containerPort: 80, name: a--b}]", vec![format!("{port}[0].name: Invalid value: \"a--b\": must not contain consecutive hyphens")]),
         ("ports: [{containerPort: 80, protocol: HTTP}]", vec![format!("{port}[0].protocol: Unsupported value: \"HTTP\": supported values: \"SCTP\", \"TCP\", \"UDP\"")]),
+        ("ports: [{containerPort: 80, protocol: SCTP}]", vec![]),
         ("ports: [{containerPort: 80, hostPort: 80}]", vec![format!("{port}[0].hostPort: not carried out yet")]),
         ("ports: [{containerPort: 80, hostIP: 127.0.0.1}]", vec![format!("{port}[0].hostIP: \"127.0.0.1\" is not carried out yet")]),
         ("env: [{value: a}]", vec!["spec.containers[0].env[0].name: Required value".to_owned()]),
@@ -216,6 +244,7 @@ fn containers_are_validated() {
         ("volumeMounts: [{name: v, mountPath: /a}]", vec![format!("{mount}[0].name: Not found: \"v\"")]),
         ("workingDir: a", vec!["spec.containers[0].workingDir: Invalid value: \"a\": must be an absolute path".to_owned()]),
         ("securityContext: {runAsUser: -1}", vec!["spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive".to_owned()]),
+        ("securityContext: {runAsUser: 2147483647, runAsGroup: 2147483648}", vec!["spec.containers[0].securityContext.runAsGroup: Invalid value: 2147483648: must be between 0 and 2147483647, inclusive".to_owned()]),
         ("securityContext: {runAsNonRoot: true, runAsUser: 0}", vec!["spec.containers[0].securityContext.runAsUser: Invalid value: 0: container's runAsUser breaks non-root policy".to_owned()]),
         ("securityContext: {runAsNonRoot: true}", vec!["spec.containers[0].securityContext.runAsUser: Required value: runAsNonRoot is set and runtimeClassName \"host\" runs as root".to_owned()]),
         ("securityContext: {runAsNonRoot: true, runAsUser: 5}", vec![]),
@@ -223,7 +252,7 @@ fn containers_are_validated() {
         ("zzz: 1", vec!["unknown field \"spec.containers[0].zzz\"".to_owned()]),
         ("lifecycle: {preStop: {}}", vec!["spec.containers[0].lifecycle.preStop: Required value: must specify a handler type".to_owned()]),
         ("lifecycle: {preStop: {exec: {command: []}}}", vec!["spec.containers[0].lifecycle.preStop.exec.command: Required value".to_owned()]),
-        ("lifecycle: {preStop: {sleep: {seconds: 31}}}", vec!["spec.containers[0].lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)".to_owned()]),
+        ("lifecycle: {preStop: {sleep: {seconds: 31}}}", vec!["spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)".to_owned()]),
         ("lifecycle: {preStop: {sleep: {seconds: 1}, httpGet: {port: 80}}}", vec!["spec.containers[0].lifecycle.preStop.sleep: Forbidden: may not specify more than 1 handler type".to_owned()]),
     ] {
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
@@ -423,6 +452,27 @@ fn the_spec_is_validated() {
     ] {
         in_spec(spec, expected);
     }
+    for (container, expected) in [
+        (
+            "",
+            Some("Required value: runAsNonRoot is set and runtimeClassName \"host\" runs as root"),
+        ),
+        (
+            "securityContext: {runAsUser: 0}",
+            Some("Invalid value: 0: container's runAsUser breaks non-root policy"),
+        ),
+        ("securityContext: {runAsUser: 5}", None),
+        ("securityContext: {runAsNonRoot: false}", None),
+    ] {
+        let text = PodText {
+            spec: "securityContext: {runAsNonRoot: true}",
+            container,
+            ..PodText::default()
+        };
+        let expected =
+            expected.map(|error| format!("spec.containers[0].securityContext.runAsUser: {error}"));
+        check(&text.yaml(), &Vec::from_iter(expected.as_deref()));
+    }
     let text = PodText {
         spec: "hostNetwork: true",
         container: "ports: [{containerPort: 80, hostPort: 81}]",
@@ -431,7 +481,14 @@ fn the_spec_is_validated() {
     check(
         &text.yaml(),
         &[
-            "spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true",
+            "spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true",
+        ],
+    );
+    check(
+        &text.yaml().replace("hostPort: 81", "hostPort: 65536"),
+        &[
+            "spec.containers[0].ports[0].hostPort: Invalid value: 65536: must be between 1 and 65535, inclusive",
+            "spec.containers[0].ports[0].hostPort: Invalid value: 65536: must match `containerPort` when `hostNetwork` is true",
         ],
     );
     check(

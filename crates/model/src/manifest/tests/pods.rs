@@ -231,3 +231,79 @@ fn a_long_name_is_cut_to_a_host_name() {
         .replace("name: web", &format!("name: {name}")));
     assert_eq!(read.hostname, "a".repeat(62));
 }
+
+#[test]
+fn references_are_expanded_from_the_variables_before_them() {
+    let text = PodText {
+        container: "env:\n- {name: A, value: '1'}\n- {name: B, value: $(A)2}\n- {name: C, value: $(D)}\n\
+                    - {name: D, value: $$(A)}\n- {name: A, value: $(A)3}",
+        ..PodText::default()
+    };
+    let container = pod(&text.yaml()).containers.remove(0);
+    let env = [("A", "13"), ("B", "12"), ("C", "$(D)"), ("D", "$(A)")];
+    assert_eq!(
+        container.expanded_env(),
+        env.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    let words = ["a$(A)b", "$(D)", "$(NONE)", "$$(A)"].map(str::to_owned);
+    assert_eq!(
+        container.expand(&words),
+        ["a13b", "$(A)", "$(NONE)", "$(A)"]
+    );
+}
+
+#[test]
+fn a_port_is_found_by_its_name_whatever_its_protocol() {
+    let text = PodText {
+        container: "ports: [{containerPort: 79}, {name: dns, containerPort: 53, protocol: UDP}, \
+                    {name: http, containerPort: 80}]",
+        ..PodText::default()
+    };
+    let container = pod(&text.yaml()).containers.remove(0);
+    for (name, expected) in [
+        ("dns", Some(53)),
+        ("http", Some(80)),
+        ("https", None),
+        ("", None),
+    ] {
+        assert_eq!(
+            container.resolve_port(&PortRef::Name(name.to_owned())),
+            expected,
+            "{name:?}"
+        );
+    }
+    assert_eq!(container.resolve_port(&PortRef::Number(7)), Some(7));
+}
+
+#[test]
+fn a_pod_is_called_by_its_name_and_its_namespace() {
+    let text = PodText {
+        metadata: "namespace: other",
+        ..PodText::default()
+    };
+    assert_eq!(pod(&text.yaml()).full_name(), "web_other");
+}
+
+#[test]
+fn an_empty_dir_without_a_limit_has_none() {
+    for (source, in_memory, size_limit) in [
+        ("{}", false, None),
+        ("{sizeLimit: 0}", false, None),
+        ("{sizeLimit: '1'}", false, Some(1)),
+        ("{medium: Memory}", true, None),
+    ] {
+        let text = PodText {
+            spec: &format!("volumes: [{{name: a, emptyDir: {source}}}]"),
+            ..PodText::default()
+        };
+        let read = pod(&text.yaml()).volumes.remove(0).source;
+        assert_eq!(
+            read,
+            VolumeSource::EmptyDir {
+                in_memory,
+                size_limit
+            },
+            "{source}"
+        );
+    }
+}

@@ -135,6 +135,22 @@ fn a_service_is_validated() {
             ],
         ),
         (
+            "ports: [{port: 80}]\nselector: {/a: b}",
+            &["spec.selector: Invalid value: \"/a\": prefix part must be non-empty"],
+        ),
+        (
+            "ports: [{port: 80}]\nclusterIP: None\ntype: NodePort",
+            &[
+                "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for LoadBalancer services",
+            ],
+        ),
+        (
+            "ports: [{port: 80}]\nclusterIP: None\ntype: LoadBalancer",
+            &[
+                "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for LoadBalancer services",
+            ],
+        ),
+        (
             "ports: [{port: 80}]\nexternalIPs: [1.2.3.4]",
             &["spec.externalIPs: not carried out yet"],
         ),

@@ -70,7 +70,11 @@ pub(crate) trait PodValue {
     fn with_spec(self, field: &str, value: Value) -> Self;
     /// The pod with a field of its container.
     fn with(self, field: &str, value: Value) -> Self;
-    /// The pod with a directory of the host at `/switch`.
+    /// The pod with one more of `initContainers`, which runs a shell script.
+    fn with_init(self, name: &str, script: &str) -> Self;
+    /// The pod with a field of the newest of its `initContainers`.
+    fn with_in_init(self, field: &str, value: Value) -> Self;
+    /// The pod with a directory of the host at `/switch`, in all containers it has so far.
     fn with_switch(self, dir: &Path) -> Self;
 }
 
@@ -85,12 +89,28 @@ impl PodValue for Value {
         self
     }
 
-    fn with_switch(self, dir: &Path) -> Self {
-        self.with(
-            "volumeMounts",
-            json!([{ "name": "switch", "mountPath": "/switch" }]),
-        )
-        .with_spec(
+    fn with_init(mut self, name: &str, script: &str) -> Self {
+        if self["spec"]["initContainers"].is_null() {
+            self["spec"]["initContainers"] = json!([]);
+        }
+        let containers = self["spec"]["initContainers"].as_array_mut().unwrap();
+        containers.push(json!({ "name": name, "image": "none", "command": shell(script) }));
+        self
+    }
+
+    fn with_in_init(mut self, field: &str, value: Value) -> Self {
+        let containers = self["spec"]["initContainers"].as_array_mut().unwrap();
+        containers.last_mut().unwrap()[field] = value;
+        self
+    }
+
+    fn with_switch(mut self, dir: &Path) -> Self {
+        for list in ["initContainers", "containers"] {
+            for container in self["spec"][list].as_array_mut().into_iter().flatten() {
+                container["volumeMounts"] = json!([{ "name": "switch", "mountPath": "/switch" }]);
+            }
+        }
+        self.with_spec(
             "volumes",
             json!([{ "name": "switch", "hostPath": { "path": dir, "type": "Directory" } }]),
         )

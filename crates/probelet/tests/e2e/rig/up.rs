@@ -83,6 +83,21 @@ impl Up {
         })
     }
 
+    /// The status of one of a pod's containers that `is` so.
+    pub(crate) fn container(
+        &mut self,
+        pod: &str,
+        container: &str,
+        what: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let happening = self.happening(&format!("{container} of {pod} {what}"), |happening| {
+            let status = &happening["container"];
+            happening["name"] == pod && status["name"] == container && is(status)
+        });
+        happening["container"].clone()
+    }
+
     /// The pod's container runs.
     pub(crate) fn running(&mut self, pod: &str) -> Value {
         self.happening(&format!("{pod} running"), |happening| {

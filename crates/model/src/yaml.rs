@@ -1,4 +1,8 @@
 //! YAML (and JSON, which is YAML) into trees that know where each node stood.
+//!
+//! [`documents`] reads a text; a [`Node`] is walked by [`Node::entries`], [`Node::elements`] and
+//! [`Node::scalar`], or turned into JSON whole with [`Node::to_value`], in which case [`Node::locate`] finds
+//! the place of whatever turns out to be wrong with it.
 
 use std::fmt;
 
@@ -6,7 +10,6 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 
-use super::diagnostic::Position;
 use crate::field::{FieldPath, Segment};
 
 /// How many events aliases may add to what is written: real manifests repeat a few blocks; a bomb of
@@ -18,9 +21,18 @@ const MAX_DEPTH: usize = 32;
 /// Nodes in one document. A Pod has a few hundred.
 const MAX_NODES: usize = 1_000_000;
 
-/// One node of a document.
+/// A place in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// From 1.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+}
+
+/// One node of a document: an object, a list or a scalar, and where it starts.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub struct Node {
     content: Content,
     at: Position,
 }
@@ -32,15 +44,19 @@ enum Content {
     Map(Vec<Entry>),
 }
 
+/// One field of an object.
 #[derive(Clone, Debug)]
-struct Entry {
-    key: String,
-    key_at: Position,
-    node: Node,
+pub struct Entry {
+    /// Its name.
+    pub key: String,
+    /// Where the name stands.
+    pub key_at: Position,
+    /// Its value.
+    pub node: Node,
 }
 
 impl Entry {
-    /// The value and where to point for it.
+    /// The value and where to point for it: at the value, or at the key if the value starts on a later line.
     fn place(&self) -> (&Node, Position) {
         let starts_beside_key = self.node.at.line == self.key_at.line;
         (
@@ -55,15 +71,19 @@ impl Entry {
 }
 
 /// A text that is no YAML, or asks for more than [`documents`] gives.
-#[derive(Clone, Debug)]
-pub(crate) struct SyntaxError {
-    pub(crate) at: Position,
-    pub(crate) message: String,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SyntaxError {
+    /// Where it was noticed.
+    pub at: Position,
+    /// What was noticed, without the place.
+    pub message: String,
 }
 
 /// The documents of `text` in order, the empty ones left out. A syntax error is the last item; an error
 /// that leaves the next document readable, such as a key given twice, is not.
-pub(crate) fn documents(text: &str) -> Vec<Result<Node, SyntaxError>> {
+#[must_use]
+pub fn documents(text: &str) -> Vec<Result<Node, SyntaxError>> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             flow_nesting_limit: MAX_DEPTH,
@@ -118,8 +138,9 @@ impl From<Location> for Position {
 }
 
 impl Node {
-    /// The document as JSON.
-    pub(crate) fn to_value(&self) -> Value {
+    /// The node as JSON, which knows no places.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(nodes) => Value::Array(nodes.iter().map(Self::to_value).collect()),
@@ -132,14 +153,43 @@ impl Node {
         }
     }
 
-    /// Where the node stands.
-    pub(crate) const fn at(&self) -> Position {
+    /// Where the node starts.
+    #[must_use]
+    pub const fn at(&self) -> Position {
         self.at
     }
 
-    /// Whether the document is an object, and neither a list nor a scalar.
-    pub(crate) const fn is_object(&self) -> bool {
-        matches!(self.content, Content::Map(_))
+    /// The fields in the order they are written, no name twice, if the node is an object.
+    #[must_use]
+    pub fn entries(&self) -> Option<&[Entry]> {
+        match &self.content {
+            Content::Map(entries) => Some(entries),
+            Content::Scalar(_) | Content::List(_) => None,
+        }
+    }
+
+    /// The elements, if the node is a list.
+    #[must_use]
+    pub fn elements(&self) -> Option<&[Self]> {
+        match &self.content {
+            Content::List(nodes) => Some(nodes),
+            Content::Scalar(_) | Content::Map(_) => None,
+        }
+    }
+
+    /// The null, boolean, number or text, if the node is neither an object nor a list.
+    #[must_use]
+    pub const fn scalar(&self) -> Option<&Value> {
+        match &self.content {
+            Content::Scalar(value) => Some(value),
+            Content::List(_) | Content::Map(_) => None,
+        }
+    }
+
+    /// The field `name`, if the node is an object that has it.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries()?.iter().find(|entry| entry.key == name)
     }
 
     /// The text of the field `name`, and the field's position.
@@ -155,10 +205,7 @@ impl Node {
 
     /// The elements of the field `name`, if it is a list.
     pub(crate) fn list(&self, name: &str) -> Option<&[Self]> {
-        match &self.entry(name)?.node.content {
-            Content::List(nodes) => Some(nodes),
-            _ => None,
-        }
+        self.entry(name)?.node.elements()
     }
 
     /// Sets the field `name` if there is none.
@@ -181,12 +228,16 @@ impl Node {
 
     /// Where to point for `path`: its value; its key, if the value starts on a later line; what is nearest
     /// above it, if it is not there.
-    pub(crate) fn locate(&self, path: &FieldPath) -> Position {
+    #[must_use]
+    pub fn locate(&self, path: &FieldPath) -> Position {
         let mut node = self;
         let mut at = self.at;
         for segment in path.segments() {
             let next = match segment {
-                Segment::Index(index) => node.element(*index).map(|node| (node, node.at)),
+                Segment::Index(index) => {
+                    let element = node.elements().and_then(|nodes| nodes.get(*index));
+                    element.map(|node| (node, node.at))
+                }
                 Segment::Field(name) => node.entry(name).map(Entry::place),
                 Segment::Key(key) => node.entry(key).map(Entry::place),
             };
@@ -194,20 +245,6 @@ impl Node {
             (node, at) = next;
         }
         at
-    }
-
-    fn element(&self, index: usize) -> Option<&Self> {
-        match &self.content {
-            Content::List(nodes) => nodes.get(index),
-            Content::Scalar(_) | Content::Map(_) => None,
-        }
-    }
-
-    fn entry(&self, name: &str) -> Option<&Entry> {
-        match &self.content {
-            Content::Map(entries) => entries.iter().find(|entry| entry.key == name),
-            Content::Scalar(_) | Content::List(_) => None,
-        }
     }
 }
 
@@ -289,5 +326,42 @@ impl<'de> Visitor<'de> for ContentVisitor {
             });
         }
         Ok(Content::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_walked_and_every_step_has_its_place() {
+        let mut found = documents("a: [1, x]\nb:\n  c: ~\n---\n- 5\n");
+        assert_eq!(found.len(), 2);
+        let list = found.remove(1).unwrap();
+        assert_eq!(list.elements().unwrap()[0].scalar(), Some(&5.into()));
+        assert!(list.entries().is_none() && list.entry("a").is_none() && list.scalar().is_none());
+        let node = found.remove(0).unwrap();
+        let keys: Vec<(&str, u32)> = node
+            .entries()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry.key.as_str(), entry.key_at.line))
+            .collect();
+        assert_eq!(keys, [("a", 1), ("b", 2)]);
+        let path = FieldPath::root().field("a").index(1);
+        assert_eq!(node.locate(&path), Position { line: 1, column: 8 });
+        let value = &node.entry("b").unwrap().node;
+        assert_eq!(value.entry("c").unwrap().node.scalar(), Some(&Value::Null));
+        assert_eq!(
+            node.to_value(),
+            serde_json::json!({ "a": [1, "x"], "b": { "c": null } })
+        );
+    }
+
+    #[test]
+    fn a_syntax_error_says_where() {
+        let error = documents("a: 1\na: 2\n").remove(0).unwrap_err();
+        assert_eq!(error.at.line, 2);
+        assert!(!error.to_string().is_empty());
     }
 }
