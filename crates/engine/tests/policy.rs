@@ -118,6 +118,9 @@ fn a_pod_that_has_lived_too_long_fails_and_is_stopped() {
     assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
     assert_eq!(status.message.as_deref(), Some(message));
     assert_eq!(rig.starts("c").len(), 1, "no policy brings it back");
+    rig.restart_agent();
+    rig.run_until(60.0);
+    assert_eq!(rig.starts("c").len(), 1, "nor does the next agent");
     assert_eq!(rig.events("DeadlineExceeded").len(), 1);
     rig.delete("p", 30.0);
     rig.run_until(61.0);

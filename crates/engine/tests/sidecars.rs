@@ -334,6 +334,9 @@ fn a_sidecar_that_is_down_keeps_no_regular_container_from_its_restart() {
         .init(crashing)
         .with(container("c").start_takes(0.0).exits(12.0, 1));
     let mut rig = Rig::of(plan);
+    rig.run_until(11.0);
+    // Nor with the next agent: it knows that the pod has been initialised.
+    rig.restart_agent();
     rig.run_until(30.0);
     assert_eq!(rig.word_of("p", "s"), "CrashLoopBackOff");
     assert_eq!(rig.starts("c")[1], (12.0, 1));
