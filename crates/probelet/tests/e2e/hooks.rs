@@ -1,11 +1,12 @@
 //! `lifecycle`: what is done after a container was started and before it is told to stop.
 
 use std::fs::{self, File};
+use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{PodValue, each, shell, until};
+use crate::rig::{PodValue, Rig, Up, each, shell, until};
 
 fn is_running(container: &Value) -> bool {
     container["state"]["running"].is_object()
@@ -112,6 +113,27 @@ fn a_hook_fails_when_its_container_ends() {
     });
 }
 
+/// What `up` said of a pod that was ended with this preStop hook; what the hook sent is in `heads`.
+fn stopped(rig: &Rig, dir: &Path, pre_stop: Value) -> Up {
+    let pod = rig
+        .pod(
+            "pod",
+            &json!(["perl", "-we", LISTENS, "8080", "/switch/heads"]),
+        )
+        .with(
+            "readinessProbe",
+            json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": 1 }),
+        )
+        .with_spec("terminationGracePeriodSeconds", json!(20))
+        .with("lifecycle", json!({ "preStop": pre_stop }))
+        .with_switch(dir);
+    let mut up = rig.up(&[&rig.manifest("pod.json", &[&pod])]);
+    up.ready("pod", true);
+    up.signal(Signal::INT);
+    assert!(up.ended().success());
+    up
+}
+
 #[test]
 fn http_hooks_name_themselves_and_any_answer_will_do() {
     each(|rig| {
@@ -119,22 +141,7 @@ fn http_hooks_name_themselves_and_any_answer_will_do() {
         let get = json!({ "httpGet": {
             "port": 8080, "path": "/stop?now", "httpHeaders": [{ "name": "X-Why", "value": "end" }],
         } });
-        let pod = rig
-            .pod(
-                "pod",
-                &json!(["perl", "-we", LISTENS, "8080", "/switch/heads"]),
-            )
-            .with(
-                "readinessProbe",
-                json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": 1 }),
-            )
-            .with_spec("terminationGracePeriodSeconds", json!(20))
-            .with("lifecycle", json!({ "preStop": get }))
-            .with_switch(&dir);
-        let mut up = rig.up(&[&rig.manifest("pod.json", &[&pod])]);
-        up.ready("pod", true);
-        up.signal(Signal::INT);
-        assert!(up.ended().success());
+        let mut up = stopped(rig, &dir, get);
         let heads = fs::read_to_string(dir.join("heads")).unwrap();
         assert!(heads.starts_with("GET /stop?now HTTP/1.1\r\n"), "{heads}");
         assert!(
@@ -158,22 +165,7 @@ fn an_https_hook_that_meets_http_goes_without_tls_and_credentials() {
             "port": 8080, "path": "/plain", "scheme": "HTTPS",
             "httpHeaders": [{ "name": "Authorization", "value": "secret" }],
         } });
-        let pod = rig
-            .pod(
-                "pod",
-                &json!(["perl", "-we", LISTENS, "8080", "/switch/heads"]),
-            )
-            .with(
-                "readinessProbe",
-                json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": 1 }),
-            )
-            .with_spec("terminationGracePeriodSeconds", json!(20))
-            .with("lifecycle", json!({ "preStop": get }))
-            .with_switch(&dir);
-        let mut up = rig.up(&[&rig.manifest("pod.json", &[&pod])]);
-        up.ready("pod", true);
-        up.signal(Signal::INT);
-        assert!(up.ended().success());
+        stopped(rig, &dir, get);
         let heads = fs::read(dir.join("heads")).unwrap();
         let heads = String::from_utf8_lossy(&heads);
         assert!(heads.contains("GET /plain HTTP/1.1\r\n"), "{heads}");
