@@ -1,5 +1,7 @@
 //! From the engine's commits to the store, and to whoever watches.
 
+pub(crate) mod slices;
+
 use std::sync::Arc;
 
 use probelet_engine::effect::{Commit, EndpointsChange};
@@ -34,11 +36,12 @@ pub(crate) fn commit(
         let mut told = Vec::new();
         for (uid, status) in &commit.statuses {
             if let Some(key) = key_of(uid) {
-                write_status(transaction, &key, status, &mut told)?;
+                write_status(transaction, uid, &key, status, &mut told)?;
             }
         }
         for change in &commit.endpoints {
             write_endpoints(transaction, change, now, &mut told)?;
+            slices::write(transaction, change, now)?;
         }
         Ok::<_, WriteError>(told)
     });
@@ -51,13 +54,18 @@ pub(crate) fn commit(
     }
 }
 
+/// Writes the status of a pod; that of one that was deleted and made again under the same name is nobody's.
+///
+/// Upstream: kubelet pkg/kubelet/status/status_manager.go, syncPod.
+/// Shown by: the_status_of_a_pod_that_was_made_again_is_its_own.
 fn write_status(
     transaction: &mut Transaction<'_>,
+    uid: &PodUid,
     key: &ObjectKey,
     status: &Arc<PodStatus>,
     told: &mut Vec<(ObjectKey, What)>,
 ) -> Result<(), WriteError> {
-    let Some(there) = transaction.get(key).map(|there| Arc::clone(&there.value)) else {
+    let Some(there) = objects::pod(transaction, key, uid) else {
         return Ok(());
     };
     let mut value = (*there).clone();
@@ -234,6 +242,32 @@ mod tests {
     }
 
     #[test]
+    fn the_status_of_a_pod_that_was_made_again_is_its_own() {
+        let store = Store::in_memory();
+        let key = ObjectKey::new(Kind::Pod, "default", "web");
+        let again = json!({
+            "metadata": { "name": "web", "namespace": "default", "uid": "second" },
+            "status": { "phase": "Running" },
+        });
+        store
+            .transact(Durability::Derived, |transaction| {
+                transaction.create(key.clone(), again).map(drop)
+            })
+            .unwrap();
+        let before = store.version();
+        let last = PodStatus {
+            phase: Phase::Failed,
+            ..PodStatus::default()
+        };
+        let late = Commit {
+            statuses: vec![(PodUid::from("first"), Arc::new(last))],
+            endpoints: Vec::new(),
+        };
+        let told = commit(&store, &late, |_| Some(key.clone()), Wall::default());
+        assert_eq!((told.len(), store.version()), (0, before));
+    }
+
+    #[test]
     fn endpoints_have_the_labels_of_their_service_and_the_time_of_the_change() {
         let key = |kind| ObjectKey::new(kind, "default", "web");
         let metadata = |cluster_ip: &str, trigger_time| {
@@ -250,6 +284,7 @@ mod tests {
             let change = EndpointsChange {
                 service: key(Kind::Service),
                 endpoints: Endpoints::default(),
+                slices: Vec::new(),
                 trigger_time,
             };
             let new = Commit {

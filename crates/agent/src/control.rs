@@ -15,11 +15,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::clock;
 use crate::data_dir::{DataDir, ShortPath};
+use crate::deletion::Deletion;
 use crate::happening::Happening;
 use crate::node::Command;
-use crate::{objects, snapshot};
+use crate::{bootstrap, objects, snapshot, workloads};
 
 /// A request is no longer than this.
 const LONGEST_REQUEST: u64 = 64 * 1024;
@@ -120,7 +120,7 @@ impl Door {
     }
 
     /// Reads requests and publishes answers; one task a client, [`CLIENTS`] at a time.
-    pub(crate) async fn serve(self) {
+    pub(crate) async fn serve(self, workloads: Arc<workloads::Running>) {
         let clients = Arc::new(Semaphore::new(CLIENTS));
         loop {
             let turn = Arc::clone(&clients)
@@ -131,8 +131,11 @@ impl Door {
                 Ok((stream, _)) => {
                     let (store, commands) = (Arc::clone(&self.store), self.commands.clone());
                     let follow = self.follow.clone();
+                    let workloads = Arc::clone(&workloads);
                     tokio::spawn(async move {
-                        if let Err(error) = answer(stream, &store, &commands, &follow).await {
+                        if let Err(error) =
+                            answer(stream, &store, &workloads, &commands, &follow).await
+                        {
                             tracing::debug!("a client of the control socket went away: {error}");
                         }
                         drop(turn);
@@ -149,7 +152,8 @@ impl Door {
 
 async fn answer(
     stream: UnixStream,
-    store: &Store,
+    store: &Arc<Store>,
+    workloads: &workloads::Running,
     commands: &mpsc::Sender<Command>,
     follow: &tokio::sync::broadcast::Sender<Happening>,
 ) -> io::Result<()> {
@@ -160,7 +164,7 @@ async fn answer(
     match serde_json::from_str(&line) {
         Ok(Request::Status) => send(&mut write, &snapshot::list(store)).await,
         Ok(Request::Down { delete }) => {
-            down(store, commands, delete).await;
+            down(store, workloads, commands, delete).await;
             send(&mut write, &Answer::Done).await?;
             let _ending_already = commands.send(Command::End).await;
             Ok(())
@@ -191,39 +195,28 @@ async fn answer(
     }
 }
 
-/// Stops every pod; with `delete` the objects go too. Returns when all have ended.
-pub(crate) async fn down(store: &Store, commands: &mpsc::Sender<Command>, delete: bool) {
+/// Stops every pod; with `delete` the objects go too. Returns when all have ended. Nothing makes pods any more.
+pub(crate) async fn down(
+    store: &Arc<Store>,
+    workloads: &workloads::Running,
+    commands: &mpsc::Sender<Command>,
+    delete: bool,
+) {
+    workloads.end().await;
     if delete {
-        delete_and_wait(store, &everything(store), None).await;
+        let keys = bootstrap::made_by_others(store);
+        Deletion::begin(Arc::clone(store), &keys).gone().await;
     }
     let (answer, stopped) = oneshot::channel();
     if commands.send(Command::StopPods(answer)).await.is_ok() {
         // An error means that the loop has ended, and nothing is left to wait for.
         let _ended = stopped.await;
     }
-}
-
-/// Deletes objects and returns when they are gone.
-pub(crate) async fn delete_and_wait(store: &Store, keys: &[ObjectKey], grace: Option<u64>) {
-    loop {
-        let watch = store.watch_kinds(store.version(), &[Kind::Pod, Kind::Service]);
-        objects::delete(store, keys, grace, clock::now());
-        let gone = |key: &ObjectKey| store.get(key).is_none();
-        let Ok(mut watch) = watch else { continue };
-        while !keys.iter().all(gone) {
-            if watch.next().await.is_err() {
-                break;
-            }
-        }
-        if keys.iter().all(gone) {
-            return;
-        }
+    if delete {
+        let events = store.list(Kind::Event).0.into_iter();
+        let events: Vec<ObjectKey> = events.map(|event| event.key).collect();
+        objects::remove(store, &events);
     }
-}
-
-fn everything(store: &Store) -> Vec<ObjectKey> {
-    let of = |kind| store.list(kind).0.into_iter().map(|object| object.key);
-    of(Kind::Pod).chain(of(Kind::Service)).collect()
 }
 
 async fn send(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {

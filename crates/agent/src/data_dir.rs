@@ -39,7 +39,7 @@ pub struct DataDir {
 pub enum DataDirError {
     /// Another agent works there.
     #[error(
-        "data directory {dir} is in use by {holder}; end that one with `probelet down --data-dir {dir}`, or give another --data-dir",
+        "data directory {dir} is in use by {holder}: apply to that one with `kubectl --kubeconfig {dir}/kubeconfig apply -f`, end it with `probelet down --data-dir {dir}`, or give another --data-dir",
         dir = path.display()
     )]
     InUse {
@@ -196,6 +196,12 @@ impl DataDir {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.path.join("agent.sock")
+    }
+
+    /// The kubeconfig of whoever owns the directory.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.path.join("kubeconfig")
     }
 
     pub(crate) fn memory(&self, pod: &PodUid) -> PathBuf {

@@ -10,25 +10,39 @@
 //!
 //! Start reading at [`Agent`], then `node`.
 
+mod api;
+mod bootstrap;
 pub mod clock;
 mod committer;
+mod configuration;
 pub mod control;
 pub mod data_dir;
+mod deletion;
+mod explain;
 pub mod happening;
 mod hook;
 pub mod identity;
+mod metrics;
 mod node;
 pub mod objects;
 mod operation;
 pub mod pod_ip;
 mod recorder;
 pub mod snapshot;
+pub mod this_node;
+/// The kubeconfig of a data directory, for whoever reads it or merges it.
+pub use probelet_api::access::kubeconfig;
 /// The store, for whoever reads an agent's objects.
 pub use probelet_store as store;
 mod traffic;
+mod workloads;
+
+pub use api::{ApiError, ApiOptions};
+pub use deletion::Deletion;
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,16 +51,19 @@ use probelet_model::manifest::ManifestObject;
 use probelet_runtime::RuntimeError;
 use probelet_runtime_native::NativeRuntime;
 pub use probelet_runtime_native::shim_main;
-use probelet_store::{OpenError, Settings, Store};
+use probelet_store::{OpenError, Settings, Store, WriteError};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::api::{Listening, Serving};
 use crate::control::Door;
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::happening::Happening;
+use crate::metrics::Metrics;
 use crate::node::{Command, Node, Parts};
 use crate::objects::{Applied, ApplyError};
 use crate::pod_ip::Cidr;
+use crate::this_node::Host;
 
 /// How many changes a watcher may be behind. Each holds an object as it was, some 15 KB for a Pod; a
 /// watcher that has fallen further behind lists anew.
@@ -61,9 +78,13 @@ pub struct Options {
     pub pod_cidr: Cidr,
     /// The command that runs a shim: this program, and the word that makes it one.
     pub shim_command: Vec<OsString>,
+    /// The Kubernetes API; none is served if `None`.
+    pub api: Option<ApiOptions>,
+    /// `spec.runtimeClassName` of pods that name none.
+    pub default_runtime_class: Option<String>,
     /// Pods are taken up only to be stopped, as `probelet down` without an agent does.
     pub stop: bool,
-    /// Applied before anything is taken up, all together or none of them.
+    /// Applied by the API before anything is taken up, all together or none of them.
     pub apply: Vec<ManifestObject>,
 }
 
@@ -82,6 +103,12 @@ pub enum StartError {
     /// The objects were not applied; what was there before is as it was.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// What every cluster has could not be made.
+    #[error("cannot write what every cluster has: {0}")]
+    Bootstrap(#[from] WriteError),
     /// The control socket cannot be made.
     #[error("control socket {path}: {source}")]
     Control {
@@ -100,6 +127,9 @@ pub struct Agent {
     happenings: broadcast::Sender<Happening>,
     node: Option<JoinHandle<()>>,
     door: JoinHandle<()>,
+    lease: JoinHandle<()>,
+    workloads: Arc<workloads::Running>,
+    api: Option<Serving>,
     applied: Vec<(ObjectKey, Applied)>,
     first: Option<broadcast::Receiver<Happening>>,
     data_dir: DataDir,
@@ -116,6 +146,8 @@ impl Agent {
             data_dir,
             pod_cidr,
             shim_command,
+            api: api_options,
+            default_runtime_class,
             stop,
             apply,
         } = options;
@@ -145,23 +177,62 @@ impl Agent {
             path: data_dir.socket().display().to_string(),
             source,
         })?;
-        let applied = objects::apply(&store, &apply, clock::now()).await?;
+        bootstrap::ensure(&store, clock::now().wall)?;
+        let (host_ip, node_name) = (identity::host_ip(), identity::node_name());
+        let host = Host::this(&node_name, host_ip, data_dir.path());
+        this_node::register(&store, &host, clock::now().wall)?;
+        let (runtime, metrics) = (Arc::new(runtime), Arc::<Metrics>::default());
+        let mut listening = None;
+        if let Some(options) = &api_options {
+            let parts = api::Parts {
+                data_dir: &data_dir,
+                store: &store,
+                runtime: &runtime,
+                metrics: &metrics,
+                node_name: &node_name,
+                default_runtime_class: default_runtime_class.clone(),
+                options,
+            };
+            listening = Some(api::listen(parts).await?);
+        }
+        let root_ca = listening
+            .as_ref()
+            .map(|listening| listening.root_ca.clone());
+        let applied = match &listening {
+            Some(listening) => objects::apply(&listening.registry, &apply).await?,
+            None => Vec::new(),
+        };
         let node = Node::new(Parts {
-            runtime: Arc::new(runtime),
+            runtime,
             store: Arc::clone(&store),
             data_dir: data_dir.clone(),
             commands: command_receiver,
             happenings: happenings.clone(),
             pod_cidr,
+            metrics,
             stop,
         })
         .await?;
+        let workloads = if stop {
+            workloads::Running::default()
+        } else {
+            let options = workloads::Options {
+                node_name,
+                default_runtime_class,
+                root_ca: root_ca.unwrap_or_default(),
+            };
+            workloads::Running::start(Arc::clone(&store), options)
+        };
+        let workloads = Arc::new(workloads);
         Ok(Self {
-            store,
             commands,
             happenings,
             node: Some(tokio::spawn(node.run())),
-            door: tokio::spawn(door.serve()),
+            door: tokio::spawn(door.serve(Arc::clone(&workloads))),
+            lease: tokio::spawn(this_node::keep(Arc::clone(&store), host)),
+            store,
+            workloads,
+            api: listening.map(Listening::serve),
             applied,
             first: Some(first),
             data_dir,
@@ -173,6 +244,12 @@ impl Agent {
     #[must_use]
     pub fn applied(&self) -> &[(ObjectKey, Applied)] {
         &self.applied
+    }
+
+    /// Where the API listens, if it is served.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(Serving::address)
     }
 
     /// The objects.
@@ -190,15 +267,15 @@ impl Agent {
             .unwrap_or_else(|| self.happenings.subscribe())
     }
 
-    /// Deletes objects, each pod within its grace or within `grace` seconds, and returns when they are
-    /// gone.
-    pub async fn delete(&self, keys: &[ObjectKey], grace: Option<u64>) {
-        control::delete_and_wait(&self.store, keys, grace).await;
+    /// Begins to delete objects with all that they have brought about, each pod within its grace.
+    #[must_use]
+    pub fn delete(&self, keys: &[ObjectKey]) -> Deletion {
+        Deletion::begin(Arc::clone(&self.store), keys)
     }
 
     /// Stops every pod within its grace; with `delete` the objects go too. Returns when all have ended.
     pub async fn down(&self, delete: bool) {
-        control::down(&self.store, &self.commands, delete).await;
+        control::down(&self.store, &self.workloads, &self.commands, delete).await;
     }
 
     /// Returns when the agent has ended, because somebody told it to by the control socket.
@@ -213,9 +290,14 @@ impl Agent {
 
     /// Ends the agent alone; containers go on. Everything is on disk when it returns.
     pub async fn end(mut self) {
+        if let Some(api) = &mut self.api {
+            api.end().await;
+        }
+        self.workloads.end().await;
         let _ended_already = self.commands.send(Command::End).await;
         self.ended().await;
         self.door.abort();
+        self.lease.abort();
         let _gone = std::fs::remove_file(self.data_dir.socket());
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || store.close()).await {

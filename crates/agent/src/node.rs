@@ -12,28 +12,36 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use probelet_api::registry::placing;
 use probelet_engine::effect::{Commit, Effect};
-use probelet_engine::input::{Exit, Input, Origin};
+use probelet_engine::input::{ContainerFailure, Exit, Input, OperationId, Origin, PodFailure};
 use probelet_engine::memory::PodMemory;
 use probelet_engine::{BackOffLimits, Config, Engine};
-use probelet_model::id::{Kind, ObjectKey, PodUid};
+use probelet_model::id::{ContainerId, ContainerName, Kind, ObjectKey, PodUid};
 use probelet_model::pod::Pod;
 use probelet_model::service::Service;
 use probelet_model::status::PodStatus;
+use probelet_model::time::Mono;
 use probelet_runtime::{Event as RuntimeEvent, Events, Runtime, RuntimeError};
-use probelet_store::{Change, ChangeKind, Durability, Gone, MemoryFile, Object, Store, Watch};
+use probelet_store::{
+    Change, ChangeKind, Durability, Gone, MemoryFile, Object, Store, Watch, WriteError,
+};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock;
 use crate::committer;
+use crate::configuration::{self, NodeFacts};
 use crate::data_dir::DataDir;
+use crate::explain::{self, Explanations};
 use crate::happening::{Happening, What};
 use crate::identity;
+use crate::metrics::Metrics;
 use crate::objects;
 use crate::operation::{ContainerRun, Operations};
 use crate::pod_ip::{Cidr, PodAddresses};
 use crate::recorder::Recorder;
+use crate::this_node;
 use crate::traffic::{PodConnections, Traffic};
 
 /// How many answers may wait.
@@ -64,9 +72,17 @@ pub(crate) struct Node<R: Runtime> {
     traffic: Traffic<PodConnections<R>>,
     traffic_changed: bool,
     recorder: Recorder,
+    explanations: Explanations,
+    metrics: Arc<Metrics>,
+    /// When what is done in this turn was due.
+    due: Mono,
     addresses: PodAddresses,
     host_ip: IpAddr,
+    facts: NodeFacts,
     pods: BTreeMap<PodUid, KnownPod>,
+    /// Every pod is being stopped, or has been: none is taken up any more, also not for the sake of a change
+    /// that this agent has made itself and hears of late.
+    stops: bool,
     stopped: Vec<oneshot::Sender<()>>,
 }
 
@@ -88,6 +104,7 @@ pub(crate) struct Parts<R> {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) happenings: broadcast::Sender<Happening>,
     pub(crate) pod_cidr: Cidr,
+    pub(crate) metrics: Arc<Metrics>,
     /// Pods are taken up only to be stopped.
     pub(crate) stop: bool,
 }
@@ -105,6 +122,7 @@ impl<R: Runtime> Node<R> {
             commands,
             happenings,
             pod_cidr,
+            metrics,
             stop,
         } = parts;
         let (host_ip, node_name) = (identity::host_ip(), identity::node_name());
@@ -122,12 +140,16 @@ impl<R: Runtime> Node<R> {
             .expect("a store remembers its newest version");
         let mut node = Self {
             engine: Engine::new(config, clock::now()),
-            operations: Operations::new(Arc::clone(&runtime), answer_to),
+            operations: Operations::new(Arc::clone(&runtime), answer_to, Arc::clone(&metrics)),
             recorder: Recorder::new(&store, &node_name),
+            explanations: Explanations::default(),
+            metrics,
+            due: clock::now().mono,
             traffic: Traffic::new(PodConnections(Arc::clone(&runtime))),
             traffic_changed: false,
             addresses: PodAddresses::new(pod_cidr),
             pods: BTreeMap::new(),
+            stops: false,
             stopped: Vec::new(),
             runtime,
             store,
@@ -138,8 +160,16 @@ impl<R: Runtime> Node<R> {
             commands,
             happenings,
             host_ip,
+            facts: NodeFacts {
+                host_ip,
+                node_name,
+                allocatable: this_node::allocatable(),
+            },
         };
         node.take_up(standing, stop).await;
+        node.place_waiting();
+        // What has changed while no agent was there.
+        node.update_volumes(configuration::has_files);
         Ok(node)
     }
 
@@ -147,13 +177,10 @@ impl<R: Runtime> Node<R> {
     pub(crate) async fn run(mut self) {
         self.carry_out();
         loop {
-            let deadline = self
-                .engine
-                .deadline()
-                .map(|deadline| clock::instant(deadline.at));
+            let deadline = self.engine.deadline().map(|deadline| deadline.at);
             let wake = async {
                 match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
+                    Some(at) => tokio::time::sleep_until(clock::instant(at)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -165,7 +192,10 @@ impl<R: Runtime> Node<R> {
                     Command::End => break,
                     Command::StopPods(answer) => self.stop_pods(answer),
                 },
-                () = wake => self.handle(Input::Wake),
+                () = wake => {
+                    self.due = deadline.unwrap_or(self.due);
+                    self.engine.handle(clock::now(), Input::Wake);
+                }
             }
             self.carry_out();
         }
@@ -173,7 +203,9 @@ impl<R: Runtime> Node<R> {
     }
 
     fn handle(&mut self, input: Input) {
-        self.engine.handle(clock::now(), input);
+        let now = clock::now();
+        self.due = now.mono;
+        self.engine.handle(now, input);
     }
 
     fn admit(&mut self, object: Object, memory: Option<MemoryFile>, pod: Pod, origin: Origin) {
@@ -236,11 +268,13 @@ impl<R: Runtime> Node<R> {
                 self.object_changed(&object.key, ChangeKind::Modified, &object.value);
             }
         }
+        self.update_volumes(configuration::has_files);
     }
 
     fn object_changed(&mut self, key: &ObjectKey, kind: ChangeKind, value: &Arc<Value>) {
         match (key.kind, kind) {
             (Kind::Pod, ChangeKind::Added | ChangeKind::Modified) => self.pod_changed(key, value),
+            (Kind::Pod, ChangeKind::Deleted) => self.pod_removed(value),
             (Kind::Service, ChangeKind::Added | ChangeKind::Modified) => {
                 let version = self.store.version();
                 self.service_applied(
@@ -257,15 +291,63 @@ impl<R: Runtime> Node<R> {
                 self.traffic.forget(key);
                 self.traffic_changed = true;
                 let endpoints = ObjectKey::new(Kind::Endpoints, &key.namespace, &key.name);
-                objects::delete(&self.store, &[endpoints], None, clock::now());
+                objects::remove(&self.store, &[endpoints]);
+                let gone = self.store.transact(Durability::Derived, |transaction| {
+                    committer::slices::delete(transaction, key)
+                });
+                if let Err(error) = gone {
+                    tracing::warn!("cannot remove the endpoint slices of {key}: {error}");
+                }
                 self.tell(key.clone(), What::Deleted);
             }
-            (Kind::Pod, ChangeKind::Deleted) | (Kind::Endpoints | Kind::Event, _) => {}
+            (Kind::Node, ChangeKind::Added | ChangeKind::Modified) => self.place_waiting(),
+            (Kind::ConfigMap | Kind::Secret, _) => {
+                self.update_volumes(|pod| configuration::is_made_of(pod, key));
+            }
+            _ => {}
+        }
+    }
+
+    /// Pods that came while the node took none run once it does again.
+    fn place_waiting(&self) {
+        let node_name = &self.facts.node_name;
+        let placed = self.store.transact(Durability::Derived, |transaction| {
+            let node = transaction.get(&ObjectKey::new(Kind::Node, "", node_name));
+            if node.is_some_and(|node| placing::is_cordoned(&node.value)) {
+                return Ok(());
+            }
+            let waiting: Vec<(ObjectKey, Value)> = transaction
+                .list(Kind::Pod)
+                .into_iter()
+                .filter(|pod| placing::is_waiting(&pod.value))
+                .map(|pod| (pod.key.clone(), Value::clone(&pod.value)))
+                .collect();
+            for (key, mut pod) in waiting {
+                placing::bind(&mut pod, node_name);
+                transaction.update(key, None, pod)?;
+            }
+            Ok::<_, WriteError>(())
+        });
+        if let Err(error) = placed {
+            tracing::warn!("cannot give waiting pods their node: {error}");
+        }
+    }
+
+    /// One that never ran has nothing to wait for.
+    fn waiting_pod_changed(&self, key: &ObjectKey, value: &Value) {
+        if value["metadata"].get("deletionTimestamp").is_some() {
+            self.remove_object(
+                key,
+                &PodUid::from(value["metadata"]["uid"].as_str().unwrap_or_default()),
+            );
         }
     }
 
     /// Only what others change is news to the engine; the rest of the status it has made itself.
     fn pod_changed(&mut self, key: &ObjectKey, value: &Arc<Value>) {
+        if placing::is_waiting(value) {
+            return self.waiting_pod_changed(key, value);
+        }
         let uid = PodUid::from(value["metadata"]["uid"].as_str().unwrap_or_default());
         if let Some(known) = self.pods.get_mut(&uid) {
             let same =
@@ -289,13 +371,35 @@ impl<R: Runtime> Node<R> {
             return;
         };
         if self.pods.contains_key(&uid) {
+            if configuration::tells_of_itself(&pod) {
+                self.update_volumes(|other| other.uid == uid);
+            }
             self.handle(Input::PodApplied {
                 pod: Arc::new(pod),
                 origin: Origin::New,
             });
-        } else {
+        } else if !self.stops {
             let memory = self.open_memory(&uid);
             self.admit(object, memory, pod, Origin::New);
+        }
+    }
+
+    /// The object went before its containers: they get no grace, as from the kubelet.
+    fn pod_removed(&mut self, value: &Value) {
+        let uid = PodUid::from(value["metadata"]["uid"].as_str().unwrap_or_default());
+        let Some(known) = self.pods.get(&uid) else {
+            return;
+        };
+        let object = Object {
+            key: known.key.clone(),
+            version: self.store.version(),
+            value: Arc::new(objects::deleting(value.clone(), Some(0), clock::now().wall)),
+        };
+        if let Some(pod) = decoded(&object, Pod::from_value) {
+            self.handle(Input::PodApplied {
+                pod: Arc::new(pod),
+                origin: Origin::New,
+            });
         }
     }
 
@@ -315,6 +419,7 @@ impl<R: Runtime> Node<R> {
         for pod in pods {
             self.handle(Input::PodStopped { pod });
         }
+        self.stops = true;
         self.stopped.push(answer);
     }
 
@@ -331,7 +436,7 @@ impl<R: Runtime> Node<R> {
                         self.addresses.take(&pod.uid)
                     };
                     match ip {
-                        Some(ip) => self.operations.start_pod(operation, &pod, ip),
+                        Some(ip) => self.start_pod(operation, &pod, ip),
                         None => self.out_of_addresses(operation, &pod),
                     }
                 }
@@ -341,10 +446,7 @@ impl<R: Runtime> Node<R> {
                     container,
                     id,
                     restart_count,
-                } => {
-                    self.operations
-                        .start_container(operation, &pod, &container, id, restart_count);
-                }
+                } => self.start_container(operation, &pod, &container, id, restart_count),
                 Effect::RunHook {
                     operation,
                     pod,
@@ -379,22 +481,80 @@ impl<R: Runtime> Node<R> {
                     kind,
                 } => {
                     let ip = self.pod_ip(&pod.uid);
-                    self.operations
-                        .attempt(attempt, ContainerRun { pod, name, id, ip }, kind);
+                    self.operations.attempt(
+                        attempt,
+                        ContainerRun { pod, name, id, ip },
+                        kind,
+                        self.due,
+                    );
                 }
                 Effect::Event(event) => self.record(&event),
                 Effect::Report(report) => self.report(report),
                 Effect::PodEnded { pod, deleted } => self.pod_ended(&pod, deleted),
             }
         }
-        if std::mem::take(&mut self.traffic_changed) {
-            for (key, address) in self.traffic.apply(&self.store) {
-                self.tell(key, What::Address { address });
-            }
-        }
+        self.apply_traffic();
+        let pods = &self.pods;
+        self.explanations.write(&self.store, |uid| {
+            pods.get(uid).map(|known| known.key.clone())
+        });
         if !self.stopped.is_empty() && self.engine.pods().next().is_none() {
             for answer in self.stopped.drain(..) {
                 let _whoever_asked_has_gone = answer.send(());
+            }
+        }
+    }
+
+    fn start_pod(&mut self, operation: OperationId, pod: &Pod, ip: IpAddr) {
+        match configuration::files(&self.store, &self.facts, pod, Some(ip)) {
+            Ok(files) => self.operations.start_pod(operation, pod, ip, files),
+            Err(message) => self.handle(Input::PodStarted {
+                pod: pod.uid.clone(),
+                operation,
+                result: Err(PodFailure::Volume(message)),
+            }),
+        }
+    }
+
+    fn start_container(
+        &mut self,
+        operation: OperationId,
+        pod: &Arc<Pod>,
+        name: &ContainerName,
+        id: ContainerId,
+        restart_count: u32,
+    ) {
+        let Some(spec) = pod.container(name.as_str()) else {
+            return;
+        };
+        let ip = self.pod_ip(&pod.uid);
+        match configuration::invocation(&self.store, &self.facts, pod, spec, ip) {
+            Ok(invocation) => {
+                self.operations
+                    .start_container(operation, pod, name, id, restart_count, invocation)
+            }
+            Err(message) => self.handle(Input::ContainerStarted {
+                pod: pod.uid.clone(),
+                operation,
+                result: Err(ContainerFailure::Config(message)),
+            }),
+        }
+    }
+
+    /// What `changed` is part of has new content in the pods that run.
+    fn update_volumes(&self, changed: impl Fn(&Pod) -> bool) {
+        for known in self.pods.values() {
+            let Ok(pod) = Pod::from_value(&known.seen) else {
+                continue;
+            };
+            if !changed(&pod) {
+                continue;
+            }
+            let ip = self.pod_ip(&pod.uid);
+            match configuration::files(&self.store, &self.facts, &pod, ip) {
+                Ok(files) => self.operations.update_volumes(pod.uid, files),
+                // As upstream, the files stay as they are until all of them can be had.
+                Err(message) => tracing::warn!(pod = %pod.uid, "{message}"),
             }
         }
     }
@@ -409,8 +569,18 @@ impl<R: Runtime> Node<R> {
                 .endpoints(&change.service, change.endpoints.clone());
             self.traffic_changed = true;
         }
+        // Whoever is told that a pod is not ready may rely on it.
+        self.apply_traffic();
         for (object, what) in told {
             self.tell_at(now, object, what);
+        }
+    }
+
+    fn apply_traffic(&mut self) {
+        if std::mem::take(&mut self.traffic_changed) {
+            for (key, address) in self.traffic.apply(&self.store) {
+                self.tell(key, What::Address { address });
+            }
         }
     }
 
@@ -439,9 +609,9 @@ impl<R: Runtime> Node<R> {
         opened.ok()
     }
 
-    fn out_of_addresses(&mut self, operation: probelet_engine::input::OperationId, pod: &Pod) {
+    fn out_of_addresses(&mut self, operation: OperationId, pod: &Pod) {
         let failure = "no address is left in the pod range; give a larger --pod-cidr".to_owned();
-        let result = Err(probelet_engine::input::PodFailure::Sandbox(failure));
+        let result = Err(PodFailure::Sandbox(failure));
         self.handle(Input::PodStarted {
             pod: pod.uid.clone(),
             operation,
@@ -451,6 +621,26 @@ impl<R: Runtime> Node<R> {
 
     fn pod_ip(&self, pod: &PodUid) -> Option<IpAddr> {
         self.engine.status(pod).and_then(|status| status.pod_ip)
+    }
+
+    /// The object of a pod of which nothing runs any more.
+    fn remove_object(&self, key: &ObjectKey, uid: &PodUid) {
+        let removed = self.store.transact(Durability::Derived, |transaction| {
+            // Somebody may have removed the object by force, and made another of its name.
+            let Some(value) = objects::pod(transaction, key, uid) else {
+                return Ok(());
+            };
+            let finalizers = value["metadata"]["finalizers"].as_array();
+            if finalizers.is_none_or(Vec::is_empty) {
+                return transaction.delete(key, None).map(drop);
+            }
+            // Whoever takes the last finalizer away removes it; nothing else is waited for.
+            let ended = objects::deleting((*value).clone(), Some(0), clock::now().wall);
+            transaction.update(key.clone(), None, ended).map(drop)
+        });
+        if let Err(error) = removed {
+            tracing::warn!(pod = %uid, "cannot remove the object of a pod that has ended: {error}");
+        }
     }
 
     fn pod_ended(&mut self, uid: &PodUid, deleted: bool) {
@@ -466,13 +656,10 @@ impl<R: Runtime> Node<R> {
         {
             tracing::warn!(pod = %uid, "cannot remove the memory of a pod that has ended: {error}");
         }
+        self.explanations.forget(uid);
+        self.metrics.forget(uid);
         self.recorder.forget(&self.store, uid);
-        let removed = self.store.transact(Durability::Derived, |transaction| {
-            transaction.delete(&known.key, None)
-        });
-        if let Err(error) = removed {
-            tracing::warn!(pod = %uid, "cannot remove the object of a pod that has ended: {error}");
-        }
+        self.remove_object(&known.key, uid);
         self.tell(known.key, What::Deleted);
     }
 }
@@ -498,14 +685,18 @@ fn same_but_status(before: &Value, now: &Value) -> bool {
     let metadata = |value: &Value, name: &str| value["metadata"].get(name).cloned();
     fields(before) > 0
         && before.get("spec") == now.get("spec")
-        && [
-            "labels",
-            "annotations",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        ]
-        .into_iter()
-        .all(|name| metadata(before, name) == metadata(now, name))
+        && ["labels", "deletionTimestamp", "deletionGracePeriodSeconds"]
+            .into_iter()
+            .all(|name| metadata(before, name) == metadata(now, name))
+        && annotations(before).eq(annotations(now))
+}
+
+/// The annotations that others have written.
+fn annotations(pod: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let all = pod["metadata"]["annotations"].as_object();
+    all.into_iter()
+        .flatten()
+        .filter(|(name, _)| !explain::is_explanation(name))
 }
 
 /// Whether two versions of a Pod's status have the same conditions of others, which gates may wait for.

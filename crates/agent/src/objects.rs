@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use probelet_model::changes;
-use probelet_model::field::FieldError;
-use probelet_model::id::{Kind, ObjectKey};
+use probelet_api::Registry;
+use probelet_api::request::Target;
+use probelet_api::resource::Resource;
+use probelet_model::id::{ObjectKey, PodUid};
 use probelet_model::manifest::ManifestObject;
-use probelet_model::time::{Now, Wall};
-use probelet_store::{DiskError, Durability, Store, TransactError, WriteError};
+use probelet_model::time::Wall;
+use probelet_store::{Durability, Store, Transaction, WriteError};
 use serde_json::{Map, Value, json};
 
 use crate::identity;
@@ -38,18 +39,15 @@ impl Applied {
 /// Nothing was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The object is there, and its change is one that Kubernetes forbids.
-    #[error(
-        "{origin}: {key} is there already and cannot be changed like this:{}",
-        list(errors)
-    )]
-    Immutable {
+    /// An object is not taken as it is, or its change is one that Kubernetes forbids.
+    #[error("{origin}: {message}")]
+    Refused {
         /// The object.
         key: ObjectKey,
         /// File and line it comes from.
         origin: String,
-        /// Each field that differs.
-        errors: Vec<FieldError>,
+        /// What the API says of it.
+        message: String,
     },
     /// The object is there and is being deleted.
     #[error("{origin}: {key} is being deleted; apply it again when it is gone")]
@@ -59,101 +57,68 @@ pub enum ApplyError {
         /// File and line it comes from.
         origin: String,
     },
-    /// The store did not take it.
-    #[error("{0}")]
-    Store(String),
-    /// The disk did not take it.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
 }
 
-fn list(errors: &[FieldError]) -> String {
-    errors.iter().map(|error| format!("\n  {error}")).collect()
-}
+/// Who owns what `up -f` has applied.
+const FIELD_MANAGER: &str = "probelet";
 
-impl From<WriteError> for ApplyError {
-    fn from(error: WriteError) -> Self {
-        Self::Store(error.to_string())
-    }
-}
-
-/// Applies objects all together, or none of them, and returns when they are on disk.
+/// Applies objects as `kubectl apply --server-side --force-conflicts` does, but all together, or none of them;
+/// returns when they are on disk.
 ///
 /// # Errors
 /// [`ApplyError`].
-pub async fn apply(
-    store: &Store,
+pub(crate) async fn apply(
+    registry: &Registry,
     objects: &[ManifestObject],
-    now: Now,
 ) -> Result<Vec<(ObjectKey, Applied)>, ApplyError> {
-    let written = store.transact(Durability::Derived, |transaction| {
-        let mut applied = Vec::new();
-        for object in objects {
-            let key = &object.key;
-            let there = transaction.get(key).map(|there| Arc::clone(&there.value));
-            let how = match there {
-                None => {
-                    transaction.create(key.clone(), created(&object.value, now.wall))?;
-                    Applied::Created
-                }
-                Some(there) => {
-                    let origin = object.origin.to_string();
-                    if there["metadata"].get("deletionTimestamp").is_some() {
-                        return Err(ApplyError::Deleting {
-                            key: key.clone(),
-                            origin,
-                        });
-                    }
-                    let errors = changes::immutable(&there, &object.value);
-                    if !errors.is_empty() {
-                        return Err(ApplyError::Immutable {
-                            key: key.clone(),
-                            origin,
-                            errors,
-                        });
-                    }
-                    let changed = changed(&there, &object.value);
-                    if changed == *there {
-                        Applied::Unchanged
-                    } else {
-                        transaction.update(key.clone(), None, changed)?;
-                        Applied::Configured
-                    }
-                }
-            };
-            applied.push((key.clone(), how));
+    for object in objects {
+        let there = registry.store().get(&object.key);
+        if there.is_some_and(|there| there.value["metadata"].get("deletionTimestamp").is_some()) {
+            return Err(ApplyError::Deleting {
+                key: object.key.clone(),
+                origin: object.origin.to_string(),
+            });
         }
-        Ok(applied)
-    });
-    match written {
-        Ok((applied, version)) => {
-            store.durable(version).await?;
-            Ok(applied)
-        }
-        Err(TransactError::Refused(error)) => Err(error),
-        Err(error) => Err(ApplyError::Store(error.to_string())),
+    }
+    let targets: Vec<(Target, Value)> = objects
+        .iter()
+        .map(|object| (target(&object.key), object.written.clone()))
+        .collect();
+    let applied =
+        registry
+            .apply_all(&targets, FIELD_MANAGER)
+            .await
+            .map_err(|(index, failure)| ApplyError::Refused {
+                key: objects[index].key.clone(),
+                origin: objects[index].origin.to_string(),
+                message: failure.message,
+            })?;
+    let how = applied
+        .into_iter()
+        .map(|(written, changed)| match (written.created, changed) {
+            (true, _) => Applied::Created,
+            (false, true) => Applied::Configured,
+            (false, false) => Applied::Unchanged,
+        });
+    let keys = objects.iter().map(|object| object.key.clone());
+    Ok(keys.zip(how).collect())
+}
+
+fn target(key: &ObjectKey) -> Target {
+    Target {
+        resource: Resource::of(key.kind),
+        namespace: key.namespace.clone(),
+        name: Some(key.name.clone()),
+        subresource: None,
     }
 }
 
-/// Asks for the deletion of objects: pods end within their grace, everything else goes at once. Objects
-/// that are not there are passed over.
-pub fn delete(store: &Store, keys: &[ObjectKey], grace: Option<u64>, now: Now) {
+/// Removes objects at once. Those that are not there are passed over.
+pub(crate) fn remove(store: &Store, keys: &[ObjectKey]) {
     let written = store.transact(Durability::Derived, |transaction| {
         for key in keys {
-            let Some(there) = transaction.get(key).map(|there| Arc::clone(&there.value)) else {
-                continue;
-            };
-            match key.kind {
-                Kind::Pod => {
-                    transaction.update(
-                        key.clone(),
-                        None,
-                        deleting((*there).clone(), grace, now.wall),
-                    )?;
-                }
-                Kind::Service | Kind::Endpoints | Kind::Event => {
-                    transaction.delete(key, None)?;
-                }
+            if transaction.get(key).is_some() {
+                transaction.delete(key, None)?;
             }
         }
         Ok::<_, WriteError>(())
@@ -163,58 +128,21 @@ pub fn delete(store: &Store, keys: &[ObjectKey], grace: Option<u64>, now: Now) {
     }
 }
 
-/// What the API server adds to a new object.
-fn created(manifest: &Value, now: Wall) -> Value {
-    let mut value = manifest.clone();
-    let metadata = metadata_of(&mut value);
-    metadata.insert("uid".to_owned(), identity::uuid().into());
-    metadata.insert("creationTimestamp".to_owned(), now.to_string().into());
-    metadata.insert("generation".to_owned(), 1.into());
-    value
-}
-
-/// What is there, with the manifest's labels, annotations and spec. What Probelet itself has written, the
-/// status and its own annotations, stays.
-fn changed(there: &Value, manifest: &Value) -> Value {
-    let mut value = there.clone();
-    if there.get("spec") != manifest.get("spec") {
-        value["spec"] = manifest["spec"].clone();
-        let generation = there["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
-        metadata_of(&mut value).insert("generation".to_owned(), generation.into());
-    }
-    let own = |annotations: Option<&Value>| -> Map<String, Value> {
-        let annotations = annotations.and_then(Value::as_object).into_iter().flatten();
-        let own = annotations.filter(|(name, _)| name.starts_with("probelet.dev/"));
-        own.map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    };
-    let mut annotations = own(there["metadata"].get("annotations"));
-    let wanted = manifest["metadata"]
-        .get("annotations")
-        .and_then(Value::as_object)
-        .cloned();
-    annotations.extend(wanted.unwrap_or_default());
-    let labels = manifest["metadata"]
-        .get("labels")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    let metadata = metadata_of(&mut value);
-    for (name, map) in [("annotations", annotations), ("labels", labels)] {
-        if map.is_empty() {
-            metadata.remove(name);
-        } else {
-            metadata.insert(name.to_owned(), Value::Object(map));
-        }
-    }
-    value
+/// The pod at `key`, unless it is another one of that name.
+pub(crate) fn pod(
+    transaction: &Transaction<'_>,
+    key: &ObjectKey,
+    uid: &PodUid,
+) -> Option<Arc<Value>> {
+    let there = Arc::clone(&transaction.get(key)?.value);
+    (there["metadata"]["uid"] == uid.as_str()).then_some(there)
 }
 
 /// A second deletion may shorten the grace and never lengthens it.
 ///
 /// Upstream: staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go, BeforeDelete.
 /// Shown by: a_second_deletion_shortens_the_grace_and_never_lengthens_it.
-fn deleting(mut value: Value, grace: Option<u64>, now: Wall) -> Value {
+pub(crate) fn deleting(mut value: Value, grace: Option<u64>, now: Wall) -> Value {
     let own = value["spec"]["terminationGracePeriodSeconds"]
         .as_u64()
         .unwrap_or(30);
@@ -235,15 +163,17 @@ fn deleting(mut value: Value, grace: Option<u64>, now: Wall) -> Value {
 /// A fresh object that Probelet makes itself.
 pub(crate) fn made(key: &ObjectKey, now: Wall, rest: &Value) -> Value {
     let mut value = json!({
-        "apiVersion": "v1",
+        "apiVersion": key.kind.api_version(),
         "kind": key.kind.as_str(),
         "metadata": {
             "name": key.name,
-            "namespace": key.namespace,
             "uid": identity::uuid(),
             "creationTimestamp": now.to_string(),
         },
     });
+    if key.kind.is_namespaced() {
+        value["metadata"]["namespace"] = key.namespace.as_str().into();
+    }
     merge(&mut value, rest);
     value
 }

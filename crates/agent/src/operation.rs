@@ -1,21 +1,27 @@
 //! Effects that take time: each runs as a task of its own and answers with one input.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use probelet_engine::effect::HookMoment;
 use probelet_engine::input::{AttemptId, ContainerFailure, Input, OperationId, PodFailure};
-use probelet_model::id::{ContainerId, ContainerName, PodUid};
+use probelet_model::id::{ContainerId, ContainerName, Kind, ObjectKey, PodUid};
 use probelet_model::pod::{Container, Hook, Pod};
 use probelet_model::probe::{ProbeKind, ProberError};
+use probelet_model::time::Mono;
 use probelet_probe::Target;
 use probelet_runtime::{
-    ContainerConfig, Network, PodConfig, Runtime, StartContainerError, StartPodError,
+    ContainerConfig, Network, PodConfig, Runtime, RuntimeError, StartContainerError, StartPodError,
+    VolumeFiles,
 };
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::clock;
+use crate::configuration::Invocation;
 use crate::hook::{self, Hooks};
+use crate::metrics::Metrics;
 
 /// How many attempts may be under way at one time. One that waits for its turn has not begun, and its
 /// timeout does not run.
@@ -51,19 +57,31 @@ pub(crate) struct Operations<R> {
     answers: mpsc::Sender<Input>,
     attempts: Arc<Semaphore>,
     hooks: Hooks,
+    metrics: Arc<Metrics>,
 }
 
 impl<R: Runtime> Operations<R> {
-    pub(crate) fn new(runtime: Arc<R>, answers: mpsc::Sender<Input>) -> Self {
+    pub(crate) fn new(
+        runtime: Arc<R>,
+        answers: mpsc::Sender<Input>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             runtime,
             answers,
             attempts: Arc::new(Semaphore::new(ATTEMPTS_UNDER_WAY)),
             hooks: Hooks::default(),
+            metrics,
         }
     }
 
-    pub(crate) fn start_pod(&self, operation: OperationId, pod: &Pod, ip: IpAddr) {
+    pub(crate) fn start_pod(
+        &self,
+        operation: OperationId,
+        pod: &Pod,
+        ip: IpAddr,
+        volume_files: BTreeMap<String, VolumeFiles>,
+    ) {
         let config = PodConfig {
             uid: pod.uid.clone(),
             namespace: pod.meta.namespace.clone(),
@@ -75,7 +93,10 @@ impl<R: Runtime> Operations<R> {
                 Network::Own(ip)
             },
             volumes: pod.volumes.clone(),
+            volume_files,
         };
+        self.metrics.pod_start();
+        let metrics = Arc::clone(&self.metrics);
         self.answer(move |runtime| async move {
             let pod = config.uid.clone();
             let result =
@@ -87,6 +108,9 @@ impl<R: Runtime> Operations<R> {
                         StartPodError::Volume(message) => PodFailure::Volume(message),
                         StartPodError::Sandbox(message) => PodFailure::Sandbox(message),
                     });
+            if result.is_err() {
+                metrics.pod_start_failed();
+            }
             Input::PodStarted {
                 pod,
                 operation,
@@ -102,6 +126,7 @@ impl<R: Runtime> Operations<R> {
         name: &ContainerName,
         id: ContainerId,
         restart_count: u32,
+        invocation: Invocation,
     ) {
         let Some(spec) = pod.container(name.as_str()) else {
             return;
@@ -110,13 +135,21 @@ impl<R: Runtime> Operations<R> {
             id,
             name: name.clone(),
             restart_count,
-            argv: spec.expand(&spec.argv),
-            env: spec.expanded_env(),
+            argv: invocation.argv,
+            env: invocation.env,
             working_dir: spec.working_dir.clone(),
             mounts: spec.volume_mounts.clone(),
             user: spec.user,
             termination_message: spec.termination_message.clone(),
+            stdin: spec.stdin,
+            stdin_once: spec.stdin_once,
+            tty: spec.tty,
         };
+        let is_init = pod.init_containers.iter().any(|init| init.name == *name);
+        let key = ObjectKey::new(Kind::Pod, &pod.meta.namespace, &pod.meta.name);
+        self.metrics
+            .container_start(&pod.uid, &key, name.as_str(), is_init, restart_count);
+        let metrics = Arc::clone(&self.metrics);
         let pod = pod.uid.clone();
         self.answer(move |runtime| async move {
             let result = match runtime.start_container(&pod, config).await {
@@ -128,10 +161,26 @@ impl<R: Runtime> Operations<R> {
                     Err(ContainerFailure::Create(error.to_string()))
                 }
             };
+            if let Err(failure) = &result {
+                metrics.container_start_failed(is_init, code(failure));
+            }
             Input::ContainerStarted {
                 pod,
                 operation,
                 result,
+            }
+        });
+    }
+
+    /// Gives volumes of a pod new content. A pod that has none yet gets it when it starts.
+    pub(crate) fn update_volumes(&self, pod: PodUid, volumes: BTreeMap<String, VolumeFiles>) {
+        let runtime = Arc::clone(&self.runtime);
+        tokio::spawn(async move {
+            for (volume, files) in volumes {
+                match runtime.update_volume(&pod, &volume, files).await {
+                    Ok(()) | Err(RuntimeError::NoPod(_)) => {}
+                    Err(error) => tracing::warn!(%pod, volume, "cannot update volume: {error}"),
+                }
             }
         });
     }
@@ -203,13 +252,22 @@ impl<R: Runtime> Operations<R> {
         self.hooks.pod_lost(pod);
     }
 
-    pub(crate) fn attempt(&self, attempt: AttemptId, run: ContainerRun, kind: ProbeKind) {
+    /// Makes an attempt that was due at `due`.
+    pub(crate) fn attempt(
+        &self,
+        attempt: AttemptId,
+        run: ContainerRun,
+        kind: ProbeKind,
+        due: Mono,
+    ) {
         let attempts = Arc::clone(&self.attempts);
+        let metrics = Arc::clone(&self.metrics);
         self.answer(move |runtime| async move {
             let _turn = attempts
                 .acquire()
                 .await
                 .expect("the semaphore is never closed");
+            metrics.began(clock::now().mono.since(due));
             let container = run.pod.container(run.name.as_str());
             let (result, duration) =
                 match container.and_then(|spec| Some((spec, spec.probe(kind)?))) {
@@ -245,5 +303,17 @@ impl<R: Runtime> Operations<R> {
         tokio::spawn(async move {
             let _ended = answers.send(work.await).await;
         });
+    }
+}
+
+/// The reason under which upstream counts a start that failed.
+///
+/// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, startContainer.
+/// Shown by: upstreams_names_and_labels_are_there_and_a_pods_series_go_with_it.
+const fn code(failure: &ContainerFailure) -> &'static str {
+    match failure {
+        ContainerFailure::Config(_) => "CreateContainerConfigError",
+        ContainerFailure::Create(_) => "CreateContainerError",
+        ContainerFailure::Command(_) => "RunContainerError",
     }
 }

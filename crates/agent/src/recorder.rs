@@ -1,5 +1,6 @@
 //! Kubernetes events as objects of the store.
 
+mod counted;
 mod similar;
 
 use std::collections::BTreeMap;
@@ -46,10 +47,11 @@ impl Recorder {
             let text = |field: &str| value[field].as_str().unwrap_or_default();
             let involved = &value["involvedObject"];
             let field_path = involved["fieldPath"].as_str().map(str::to_owned);
-            let class = Class::of(field_path, text("type"), text("reason"), text("message"));
+            let message = counted::without(text("message"));
+            let class = Class::of(field_path, text("type"), text("reason"), message);
             let pod = PodUid::from(involved["uid"].as_str().unwrap_or_default());
             let pod = recorder.pods.entry(pod).or_default();
-            pod.restore(class, text("message").to_owned(), object.key, last(value));
+            pod.restore(class, message.to_owned(), object.key, last(value));
         }
         recorder
     }
@@ -71,15 +73,26 @@ impl Recorder {
             ObjectKey::new(Kind::Event, &pod.namespace, name)
         };
         let known = self.pods.entry(event.pod.clone()).or_default();
-        let (write, gone) = known.happened(class.clone(), &event.message, now, key);
+        let failed = event.reason == "Unhealthy";
+        let (message, count_words) = match &event.attempt {
+            Some(attempt) => (
+                counted::room(&event.message),
+                counted::words(attempt, failed),
+            ),
+            None => (&*event.message, String::new()),
+        };
+        let (write, gone) = known.happened(class.clone(), message, now, key);
         let written = store.transact(Durability::Derived, |transaction| {
             for key in &gone {
                 transaction.delete(key, None)?;
             }
             match &write {
-                Write::Count(key, message) => count(transaction, key, message, now),
+                Write::Count(key, message) => {
+                    count(transaction, key, &format!("{message}{count_words}"), now)
+                }
                 Write::Create(key, message) => {
-                    let value = self.event(key, pod, &event.pod, &class, message, now);
+                    let message = format!("{message}{count_words}");
+                    let value = self.event(key, pod, &event.pod, &class, &message, now);
                     transaction.create(key.clone(), value).map(drop)
                 }
             }

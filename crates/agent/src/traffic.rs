@@ -10,6 +10,7 @@ use probelet_model::service::{Endpoints, Service};
 use probelet_proxy::{Connect, HOST_ADDRESS, Plan, ServiceKey, Userspace};
 use probelet_runtime::{Family, Runtime};
 use probelet_store::{Durability, Store, WriteError};
+use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::objects;
@@ -106,6 +107,35 @@ impl<C: Connect> Traffic<C> {
     }
 }
 
+/// The address that the host reaches a Service at is its cluster IP, as far as it has one.
+///
+/// Upstream: pkg/registry/core/service/storage/alloc.go, allocateCreate.
+/// Differs: it is a loopback address of the host, by a hash of the Service's name, and none of a range for all
+/// nodes.
+/// Shown by: a_service_has_its_host_address_as_cluster_ip_unless_it_has_one_or_wants_none.
+fn give_cluster_ip(service: &mut Value, address: &str) {
+    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let is_taken = spec
+        .get("clusterIP")
+        .and_then(Value::as_str)
+        .is_some_and(|address| !address.is_empty());
+    let first = address.split(',').next().unwrap_or_default();
+    let Ok(first) = first.parse::<SocketAddr>() else {
+        return;
+    };
+    if is_taken || spec.get("type").is_some_and(|kind| kind == "ExternalName") {
+        return;
+    }
+    let ip = first.ip();
+    let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    spec.insert("clusterIP".to_owned(), ip.to_string().into());
+    spec.insert("clusterIPs".to_owned(), serde_json::json!([ip]));
+    spec.insert("ipFamilies".to_owned(), serde_json::json!([family]));
+    spec.insert("ipFamilyPolicy".to_owned(), "SingleStack".into());
+}
+
 fn annotate(store: &Store, key: &ObjectKey, address: &str) {
     let written = store.transact(Durability::Derived, |transaction| {
         let Some(there) = transaction.get(key) else {
@@ -117,6 +147,7 @@ fn annotate(store: &Store, key: &ObjectKey, address: &str) {
             .entry("annotations")
             .or_insert_with(|| serde_json::json!({}));
         annotations[HOST_ADDRESS] = address.into();
+        give_cluster_ip(&mut value, address);
         transaction.update(key.clone(), None, value).map(drop)
     });
     if let Err(error) = written {
@@ -132,4 +163,41 @@ pub(crate) fn stored_endpoints(store: &Store, service: &ObjectKey) -> Endpoints 
     there
         .and_then(|there| serde_json::from_value((*there.value).clone()).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_service_has_its_host_address_as_cluster_ip_unless_it_has_one_or_wants_none() {
+        let given = json!({
+            "clusterIP": "127.213.0.5",
+            "clusterIPs": ["127.213.0.5"],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+        });
+        for (spec, expected) in [
+            (json!({}), given.clone()),
+            (json!({ "clusterIP": "" }), given),
+            (
+                json!({ "clusterIP": "None" }),
+                json!({ "clusterIP": "None" }),
+            ),
+            (
+                json!({ "clusterIP": "10.96.0.1" }),
+                json!({ "clusterIP": "10.96.0.1" }),
+            ),
+            (
+                json!({ "type": "ExternalName" }),
+                json!({ "type": "ExternalName" }),
+            ),
+        ] {
+            let mut service = json!({ "spec": spec });
+            give_cluster_ip(&mut service, "127.213.0.5:80,127.213.0.5:443");
+            assert_eq!(service["spec"], expected);
+        }
+    }
 }

@@ -49,6 +49,7 @@ pub fn check(survey: &Survey, ignored: &BTreeSet<&str>) -> Report {
             Object::Service(service) => {
                 rules::service::service(subject, service, &survey.subjects, &mut own);
             }
+            Object::Other => {}
         }
         ignore::apply(subject, &mut own);
         found.extend(own);

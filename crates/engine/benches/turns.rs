@@ -16,6 +16,7 @@ use probelet_engine::{BackOffLimits, Config, Engine};
 use probelet_model::id::PodUid;
 use probelet_model::pod::{Container, Meta, Pod, RestartPolicy, TerminationMessage, User};
 use probelet_model::probe::{Handler, Outcome, OutcomeStatus, PortRef, Probe};
+use probelet_model::resources::Resources;
 use probelet_model::service::{Service, ServicePort};
 use probelet_model::time::{Mono, Now, Wall};
 
@@ -182,6 +183,10 @@ fn pod(index: usize, probes: usize) -> Pod {
         argv: vec!["/app".to_owned()],
         working_dir: None,
         env: Vec::new(),
+        env_from: Vec::new(),
+        stdin: false,
+        stdin_once: false,
+        tty: false,
         ports: Vec::new(),
         volume_mounts: Vec::new(),
         user: User::default(),
@@ -196,6 +201,7 @@ fn pod(index: usize, probes: usize) -> Pod {
         restart_policy: None,
         restart_rules: Vec::new(),
         termination_message: TerminationMessage::default(),
+        resources: Resources::default(),
     };
     Pod {
         uid: PodUid::from(format!("uid-{index}")),
@@ -216,6 +222,8 @@ fn pod(index: usize, probes: usize) -> Pod {
         host_network: false,
         hostname: format!("pod-{index}"),
         subdomain: None,
+        service_account: "default".to_owned(),
+        enable_service_links: true,
         deletion: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use probelet_model::id::{ContainerId, ContainerName, ObjectKey, PodUid};
 use probelet_model::pod::{Hook, Pod};
 use probelet_model::probe::ProbeKind;
-use probelet_model::service::Endpoints;
+use probelet_model::service::{EndpointSlice, Endpoints};
 use probelet_model::status::PodStatus;
 use probelet_model::time::Wall;
 
@@ -130,6 +130,8 @@ pub struct EndpointsChange {
     pub service: ObjectKey,
     /// All of them.
     pub endpoints: Endpoints,
+    /// The same pods as EndpointSlices, those that terminate among them.
+    pub slices: Vec<EndpointSlice>,
     /// What goes into `endpoints.kubernetes.io/last-change-trigger-time`.
     pub trigger_time: Option<Wall>,
 }
@@ -148,6 +150,23 @@ pub struct Event {
     pub reason: &'static str,
     /// For people.
     pub message: String,
+    /// The attempt of a probe that it tells of, if it was counted.
+    pub attempt: Option<Counted>,
+}
+
+/// What an attempt counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Which probe.
+    pub probe: ProbeKind,
+    /// The how-manieth of its sort in a row.
+    pub run: u32,
+    /// How many in a row make a verdict.
+    pub threshold: u32,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it changed the verdict.
+    pub changed: bool,
 }
 
 /// How bad an event is.

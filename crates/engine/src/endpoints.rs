@@ -7,7 +7,8 @@ use probelet_model::id::PodUid;
 use probelet_model::pod::Pod;
 use probelet_model::probe::PortRef;
 use probelet_model::service::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service, ServicePort, TargetRef,
+    EndpointAddress, EndpointPort, EndpointSlice, EndpointSubset, Endpoints, Service, ServicePort,
+    SliceConditions, SliceEndpoint, TargetRef,
 };
 use probelet_model::status::PodStatus;
 
@@ -19,17 +20,6 @@ pub struct Candidate<'a> {
     /// Its status; only the phase, the IP and the Ready condition are looked at.
     pub status: &'a PodStatus,
     /// It is being deleted.
-    pub terminating: bool,
-}
-
-/// The three conditions that an EndpointSlice gives a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SliceConditions {
-    /// Takes new traffic.
-    pub ready: bool,
-    /// Would, if it were not terminating.
-    pub serving: bool,
-    /// Is being deleted.
     pub terminating: bool,
 }
 
@@ -98,6 +88,52 @@ pub fn endpoints<'a>(
     Some(Endpoints {
         subsets: repack(by_port),
     })
+}
+
+/// The EndpointSlices of a Service: one for each set of ports, each ordered by IP; none if the Service has no
+/// selector and they are somebody else's.
+///
+/// Upstream: staging/src/k8s.io/endpointslice/reconciler.go, reconcileByAddressType.
+/// Shown by: pods_that_terminate_stay_in_the_slices_and_pods_with_other_ports_have_their_own.
+#[must_use]
+pub fn slices<'a>(
+    service: &Service,
+    node_name: &str,
+    candidates: impl Iterator<Item = Candidate<'a>>,
+) -> Vec<EndpointSlice> {
+    let mut by_ports = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for candidate in candidates {
+        let (Some(ip), Some(conditions), true) = (
+            address_of(service, candidate),
+            slice_conditions(service, candidate),
+            service.selector.is_some(),
+        ) else {
+            continue;
+        };
+        let ports = service.ports.iter().filter_map(|port| {
+            Some(EndpointPort {
+                name: port.name.clone(),
+                port: target_port(port, candidate.pod)?,
+                protocol: port.protocol,
+            })
+        });
+        let endpoint = SliceEndpoint {
+            address: address(service, node_name, candidate.pod, ip),
+            conditions,
+        };
+        by_ports
+            .entry((ip.is_ipv6(), ports.collect()))
+            .or_default()
+            .insert((ip, candidate.pod.uid.clone()), endpoint);
+    }
+    by_ports
+        .into_iter()
+        .map(|((is_ipv6, ports), endpoints)| EndpointSlice {
+            is_ipv6,
+            endpoints: endpoints.into_values().collect(),
+            ports,
+        })
+        .collect()
 }
 
 /// Addresses in the order in which Endpoints list them, each with whether it is ready.

@@ -182,6 +182,8 @@ pub enum PodFailure {
 /// Why a container did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerFailure {
+    /// What its spec refers to is not there: a ConfigMap, a Secret, a key of one.
+    Config(String),
     /// It could not be made.
     Create(String),
     /// It was made, and its command could not be executed.

@@ -346,6 +346,7 @@ impl PodMachine {
             kind,
             reason,
             message,
+            attempt: None,
         }));
     }
 }

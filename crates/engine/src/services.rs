@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use probelet_model::id::{Kind, ObjectKey, PodUid};
 use probelet_model::pod::Pod;
-use probelet_model::service::{Endpoints, Service};
+use probelet_model::service::{EndpointSlice, Endpoints, Service};
 use probelet_model::time::Wall;
 
 use crate::effect::EndpointsChange;
-use crate::endpoints::{Candidate, endpoints};
+use crate::endpoints::{Candidate, endpoints, slices};
 use crate::pod::PodMachine;
 
 /// All Services.
@@ -21,7 +21,7 @@ pub(crate) struct Services(BTreeMap<ObjectKey, Entry>);
 struct Entry {
     service: Arc<Service>,
     /// Volatile: the agent commits the endpoints of every Service once when it starts.
-    committed: Option<Endpoints>,
+    committed: Option<(Endpoints, Vec<EndpointSlice>)>,
 }
 
 /// What Services see of a pod; only when this changes can endpoints change.
@@ -106,20 +106,26 @@ impl Entry {
         node_name: &str,
         pods: &BTreeMap<PodUid, PodMachine>,
     ) -> Option<EndpointsChange> {
-        let candidates = pods.values().map(|machine| Candidate {
-            pod: &machine.pod,
-            status: &machine.status,
-            terminating: machine.ending.is_some(),
-        });
-        let endpoints = endpoints(&self.service, node_name, candidates)?;
-        if self.committed.as_ref() == Some(&endpoints) {
+        let candidates = || {
+            pods.values().map(|machine| Candidate {
+                pod: &machine.pod,
+                status: &machine.status,
+                terminating: machine.ending.is_some(),
+            })
+        };
+        let endpoints = endpoints(&self.service, node_name, candidates())?;
+        let slices = slices(&self.service, node_name, candidates());
+        let new = (endpoints, slices);
+        if self.committed.as_ref() == Some(&new) {
             return None;
         }
         let first = self.committed.is_none();
-        self.committed = Some(endpoints.clone());
+        self.committed = Some(new.clone());
+        let (endpoints, slices) = new;
         Some(EndpointsChange {
             service: key.clone(),
             endpoints,
+            slices,
             trigger_time: if first {
                 Some(self.service.meta.created_at)
             } else {

@@ -1,9 +1,12 @@
 //! Rows F: which pods a Service sends traffic to.
 
-use probelet_engine::endpoints::{Candidate, SliceConditions, endpoints, slice_conditions};
+use probelet_engine::endpoints::{Candidate, endpoints, slice_conditions, slices};
 use probelet_model::pod::RestartPolicy::Never;
+use probelet_model::pod::{ContainerPort, Protocol};
 use probelet_model::probe::PortRef;
-use probelet_model::service::{EndpointPort, EndpointSubset, Service, ServicePort};
+use probelet_model::service::{
+    EndpointPort, EndpointSubset, Service, ServicePort, SliceConditions,
+};
 use probelet_model::status::{Condition, ConditionKind, Phase, PodStatus};
 
 use crate::rig::plan::{ContainerPlan, container, every, init, pod, secs, service, sidecar};
@@ -94,6 +97,73 @@ fn f5_terminating_and_not_ready() {
         slice(&rig, &service("web", "p"), true),
         conditions(false, false, true)
     );
+}
+
+#[test]
+fn pods_that_terminate_stay_in_the_slices_and_pods_with_other_ports_have_their_own() {
+    let status = |last: u8| PodStatus {
+        phase: Phase::Running,
+        pod_ip: Some([10, 0, 0, last].into()),
+        ..PodStatus::default()
+    };
+    let named = Service {
+        ports: vec![ServicePort {
+            name: String::new(),
+            port: 80,
+            protocol: Protocol::Tcp,
+            target_port: PortRef::Name("http".to_owned()),
+        }],
+        ..service("web", "p")
+    };
+    let with_port = |number: Option<u16>| {
+        let mut pod = pod("p").with(container("c")).pod;
+        pod.containers[0].ports = number
+            .map(|number| ContainerPort {
+                name: Some("http".to_owned()),
+                number,
+                protocol: Protocol::Tcp,
+            })
+            .into_iter()
+            .collect();
+        pod
+    };
+    let pods = [
+        (with_port(Some(8080)), status(3), false),
+        (with_port(Some(8080)), status(2), true),
+        (with_port(Some(9090)), status(1), false),
+        (with_port(None), status(4), false),
+    ];
+    let candidates = pods.iter().map(|(pod, status, terminating)| Candidate {
+        pod,
+        status,
+        terminating: *terminating,
+    });
+    let made = slices(&named, "node", candidates.clone());
+    let told: Vec<(Vec<_>, Vec<_>)> = made
+        .iter()
+        .map(|slice| {
+            let ports = slice.ports.iter().map(|port| port.port).collect();
+            let endpoints = slice.endpoints.iter().map(|endpoint| {
+                let ip = endpoint.address.ip.to_string();
+                (ip, endpoint.conditions.terminating)
+            });
+            (ports, endpoints.collect())
+        })
+        .collect();
+    let at = |last: u8, terminating| (format!("10.0.0.{last}"), terminating);
+    assert_eq!(
+        told,
+        [
+            (vec![], vec![at(4, false)]),
+            (vec![8080], vec![at(2, true), at(3, false)]),
+            (vec![9090], vec![at(1, false)]),
+        ]
+    );
+    let without_selector = Service {
+        selector: None,
+        ..named
+    };
+    assert!(slices(&without_selector, "node", candidates).is_empty());
 }
 
 #[test]

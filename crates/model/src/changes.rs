@@ -17,15 +17,28 @@ const POD_UPDATE: &str = "pod updates may not change fields other than `spec.con
 ///
 /// `spec.nodeName` and `spec.clusterIP` may be missing in `new`, as in the manifest they came from.
 ///
-/// Upstream: pkg/apis/core/validation/validation.go, ValidatePodUpdate and ValidateServiceUpdate.
+/// Upstream: pkg/apis/core/validation/validation.go, ValidatePodUpdate, ValidateServiceUpdate and their like;
+/// for the selector of a workload, pkg/registry/apps/deployment/strategy.go, ValidateUpdate.
 /// Differs: each changed field is named, where upstream names `spec` and prints a difference of Go structs.
 /// Shown by: a_pods_spec_may_change_in_few_places, a_deadline_may_be_set_and_shortened,
-/// a_negative_grace_may_become_one_second, a_services_address_stays.
+/// a_negative_grace_may_become_one_second, a_services_address_stays, tolerations_may_be_added,
+/// one_field_of_some_kinds_stays, what_is_immutable_stays.
 #[must_use]
 pub fn immutable(old: &Value, new: &Value) -> Vec<FieldError> {
     match new.get("kind").and_then(Value::as_str) {
         Some("Pod") => pod(old, new),
         Some("Service") => service(old, new),
+        Some("ConfigMap") => immutable_data(old, new),
+        Some("Secret") => {
+            let mut errors = Vec::from_iter(stays(&["type"], old, new));
+            errors.extend(immutable_data(old, new));
+            errors
+        }
+        Some("Deployment" | "ReplicaSet") => {
+            stays(&["spec", "selector"], old, new).into_iter().collect()
+        }
+        Some("EndpointSlice") => stays(&["addressType"], old, new).into_iter().collect(),
+        Some("RuntimeClass") => stays(&["handler"], old, new).into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -42,6 +55,7 @@ fn pod(old: &Value, new: &Value) -> Vec<FieldError> {
         }
     }
     errors.extend(active_deadline(old, new));
+    errors.extend(tolerations(old, new));
     let mut changed = Vec::new();
     differences(path.find(old), path.find(new), &path, &mut changed);
     let refused = changed
@@ -102,6 +116,29 @@ fn active_deadline(old: &Value, new: &Value) -> Option<FieldError> {
     Some(FieldError::invalid(path, value, detail))
 }
 
+/// Tolerations may be added; of those that are there, only the seconds may change.
+///
+/// Upstream: pkg/apis/core/validation/validation.go, validateOnlyAddedTolerations.
+/// Shown by: tolerations_may_be_added.
+fn tolerations(old: &Value, new: &Value) -> Option<FieldError> {
+    let path = FieldPath::root().field("spec").field("tolerations");
+    let all = |object| -> Vec<Value> {
+        let list = path.find(object).and_then(Value::as_array);
+        let without_seconds = list.into_iter().flatten().map(|toleration| {
+            let mut toleration = toleration.clone();
+            if let Some(fields) = toleration.as_object_mut() {
+                fields.remove("tolerationSeconds");
+            }
+            toleration
+        });
+        without_seconds.collect()
+    };
+    let new = all(new);
+    let is_kept = all(old).iter().all(|toleration| new.contains(toleration));
+    let detail = "existing toleration can not be modified except its tolerationSeconds";
+    (!is_kept).then(|| FieldError::forbidden(path.clone(), detail))
+}
+
 fn may_change(path: &FieldPath, old: &Value, new: &Value) -> bool {
     let names: Vec<&str> = path
         .segments()
@@ -120,10 +157,10 @@ fn may_change(path: &FieldPath, old: &Value, new: &Value) -> bool {
             "[]",
             "image" | "imagePullPolicy",
         ] => true,
-        ["spec", "tolerations", ..] => true,
-        // It has an error of its own.
-        ["spec", "activeDeadlineSeconds"] => true,
-        ["spec", "nodeName"] => path.find(new).is_none(),
+        // They have errors of their own.
+        ["spec", "tolerations", ..] | ["spec", "activeDeadlineSeconds"] => true,
+        // What a server has chosen need not be in the manifest.
+        ["spec", "nodeName" | "serviceAccount" | "serviceAccountName"] => path.find(new).is_none(),
         ["spec", "terminationGracePeriodSeconds"] => {
             let seconds = |value| path.find(value).and_then(Value::as_i64);
             seconds(old).is_some_and(|old| old < 0) && seconds(new) == Some(1)
@@ -173,211 +210,63 @@ fn is_empty(value: Option<&Value>) -> bool {
     }
 }
 
+/// A Service keeps its address.
+///
+/// Upstream: validateUpgradeDowngradeClusterIPs.
+/// Shown by: a_services_address_stays.
 fn service(old: &Value, new: &Value) -> Vec<FieldError> {
-    let path = FieldPath::root().field("spec").field("clusterIP");
+    let spec = FieldPath::root().field("spec");
     let address = |value| {
-        path.find(value)
+        spec.field("clusterIP")
+            .find(value)
             .and_then(Value::as_str)
             .filter(|address| !address.is_empty())
     };
     match (address(old), address(new)) {
         (Some(old), Some(new)) if old != new => {
-            vec![FieldError::invalid(path, new, "field is immutable")]
+            let path = spec.field("clusterIPs").index(0);
+            let value = Value::from(vec![new]);
+            vec![FieldError::invalid(path, value, "may not change once set")]
         }
         _ => Vec::new(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn changed(pointer: &str, value: Value) -> Vec<String> {
-        let old = json!({"kind": "Pod", "metadata": {"name": "a"}, "spec": {
-            "nodeName": "here",
-            "terminationGracePeriodSeconds": 30,
-            "tolerations": [],
-            "initContainers": [{"name": "i", "image": "b", "restartPolicy": "Always"}],
-            "containers": [{
-                "name": "a", "image": "b", "command": ["c", "d"], "tty": false,
-                "readinessProbe": {"periodSeconds": 10},
-            }],
-        }});
-        let mut new = old.clone();
-        new["spec"].as_object_mut().unwrap().remove("nodeName");
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        let parent = new.pointer_mut(parent).unwrap();
-        match parent {
-            Value::Array(elements) if name == "-" => elements.push(value),
-            Value::Array(elements) => elements[name.parse::<usize>().unwrap()] = value,
-            parent => parent[name] = value,
-        }
-        let errors = immutable(&old, &new);
-        assert!(
-            errors
-                .iter()
-                .all(|error| error.message.starts_with("Forbidden: pod updates may not ")),
-            "{errors:?}"
-        );
-        errors
-            .into_iter()
-            .map(|error| error.path.to_string())
-            .collect()
-    }
-
-    #[test]
-    fn a_pods_spec_may_change_in_few_places() {
-        for (pointer, value, expected) in [
-            ("/metadata/labels", json!({"a": "b"}), &[][..]),
-            ("/spec/containers/0/image", json!("c"), &[]),
-            ("/spec/tolerations/-", json!({"key": "a"}), &[]),
-            ("/spec/volumes", json!([]), &[]),
-            ("/spec/hostNetwork", json!(false), &[]),
-            ("/spec/hostNetwork", json!(true), &["spec.hostNetwork"]),
-            ("/spec/hostname", json!(""), &[]),
-            ("/spec/hostname", json!("h"), &["spec.hostname"]),
-            ("/spec/securityContext", json!({}), &[]),
-            ("/spec/securityContext", json!(null), &[]),
-            ("/spec/priority", json!(0), &["spec.priority"]),
-            ("/spec/nodeName", json!("there"), &["spec.nodeName"]),
-            (
-                "/spec/containers/0/readinessProbe/periodSeconds",
-                json!(5),
-                &["spec.containers[0].readinessProbe.periodSeconds"],
-            ),
-            (
-                "/spec/containers/0/command/1",
-                json!("e"),
-                &["spec.containers[0].command[1]"],
-            ),
-            (
-                "/spec/containers/0/command",
-                json!(["e"]),
-                &["spec.containers[0].command"],
-            ),
-            (
-                "/spec/containers/-",
-                json!({"name": "b"}),
-                &["spec.containers"],
-            ),
-            (
-                "/spec/terminationGracePeriodSeconds",
-                json!(1),
-                &["spec.terminationGracePeriodSeconds"],
-            ),
-            ("/spec/volumes", json!([{"name": "a"}]), &["spec.volumes"]),
-            ("/spec/initContainers/0/image", json!("c"), &[]),
-            (
-                "/spec/initContainers/0/imagePullPolicy",
-                json!("Never"),
-                &[],
-            ),
-            (
-                "/spec/initContainers/0/restartPolicy",
-                json!("Never"),
-                &["spec.initContainers[0].restartPolicy"],
-            ),
-            (
-                "/spec/initContainers/-",
-                json!({"name": "j"}),
-                &["spec.initContainers"],
-            ),
-            (
-                "/spec/readinessGates",
-                json!([{"conditionType": "a"}]),
-                &["spec.readinessGates"],
-            ),
-            ("/spec/activeDeadlineSeconds", json!(5), &[]),
-            (
-                "/metadata/annotations",
-                json!({"liveness.probe.probelet.dev/a": "periodMilliseconds=20"}),
-                &["metadata.annotations[liveness.probe.probelet.dev/a]"],
-            ),
-            ("/metadata/annotations", json!({"a/b": "c"}), &[]),
-        ] {
-            assert_eq!(changed(pointer, value), expected, "{pointer}");
-        }
-    }
-
-    #[test]
-    fn a_deadline_may_be_set_and_shortened() {
-        let pod = |seconds: Option<i64>| json!({"kind": "Pod", "spec": {"activeDeadlineSeconds": seconds}});
-        let path = "spec.activeDeadlineSeconds: Invalid value";
-        for (old, new, expected) in [
-            (None, None, None),
-            (None, Some(5), None),
-            (Some(5), Some(5), None),
-            (Some(5), Some(4), None),
-            (
-                Some(5),
-                Some(6),
-                Some(format!(
-                    "{path}: 6: must be less than or equal to previous value"
-                )),
-            ),
-            (
-                Some(5),
-                None,
-                Some(format!(
-                    "{path}: \"null\": must not update from a positive integer to nil value"
-                )),
-            ),
-        ] {
-            let errors = immutable(&pod(old), &pod(new));
-            let found: Vec<String> = errors.iter().map(FieldError::to_string).collect();
-            assert_eq!(found, Vec::from_iter(expected), "{old:?} {new:?}");
-        }
-    }
-
-    #[test]
-    fn a_negative_grace_may_become_one_second() {
-        let pod =
-            |grace: i64| json!({"kind": "Pod", "spec": {"terminationGracePeriodSeconds": grace}});
-        for (old, new, is_allowed) in [(-1, 1, true), (-1, 2, false), (0, 1, false), (2, 1, false)]
-        {
-            let errors = immutable(&pod(old), &pod(new));
-            assert_eq!(errors.is_empty(), is_allowed, "{old} {new}: {errors:?}");
-        }
-    }
-
-    #[test]
-    fn how_a_running_pod_is_probed_stays() {
-        let pod =
-            |annotations: Value| json!({"kind": "Pod", "metadata": {"annotations": annotations}});
-        let key = "liveness.probe.probelet.dev/a";
-        let slow = pod(json!({key: "periodMilliseconds=250", "other": "x"}));
-        let quick = pod(json!({key: "periodMilliseconds=20", "other": "x"}));
-        let none = pod(json!({"other": "y"}));
-        let expected = format!(
-            "metadata.annotations[{key}]: Forbidden: pod updates may not change how often or how long a \
-             container is probed"
-        );
-        for (old, new) in [(&slow, &quick), (&slow, &none), (&none, &slow)] {
-            let errors = immutable(old, new);
-            let found: Vec<String> = errors.iter().map(FieldError::to_string).collect();
-            assert_eq!(found, [expected.as_str()]);
-        }
-        assert_eq!(immutable(&slow, &slow), []);
-    }
-
-    #[test]
-    fn a_services_address_stays() {
-        let service = |spec: Value| json!({"kind": "Service", "spec": spec});
-        let old = service(json!({"clusterIP": "10.0.0.1"}));
-        for allowed in [
-            json!({"ports": []}),
-            json!({"clusterIP": ""}),
-            json!({"clusterIP": "10.0.0.1"}),
-        ] {
-            assert_eq!(immutable(&old, &service(allowed)), []);
-        }
-        assert_eq!(immutable(&service(json!({})), &old), []);
-        let errors = immutable(&old, &service(json!({"clusterIP": "None"})));
-        assert_eq!(
-            errors[0].to_string(),
-            "spec.clusterIP: Invalid value: \"None\": field is immutable"
-        );
-    }
+/// One field of an object stays as it is.
+///
+/// Upstream: apimachinery pkg/api/validation/objectmeta.go, ValidateImmutableField.
+/// Shown by: one_field_of_some_kinds_stays.
+fn stays(path: &[&'static str], old: &Value, new: &Value) -> Option<FieldError> {
+    let path = path
+        .iter()
+        .fold(FieldPath::root(), |path, name| path.field(*name));
+    let (before, after) = (path.find(old), path.find(new));
+    let is_same = before == after || (is_empty(before) && is_empty(after));
+    let value = after.cloned().unwrap_or_default();
+    (!is_same).then(|| FieldError::invalid(path.clone(), value, "field is immutable"))
 }
+
+/// A ConfigMap or Secret that is immutable stays so, and keeps what it holds.
+///
+/// Upstream: pkg/apis/core/validation/validation.go, ValidateConfigMapUpdate, ValidateSecretUpdate.
+/// Shown by: what_is_immutable_stays.
+fn immutable_data(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if old["immutable"] == true {
+        let detail = "field is immutable when `immutable` is set";
+        let forbidden = |name| FieldError::forbidden(FieldPath::root().field(name), detail);
+        if new["immutable"] != true {
+            errors.push(forbidden("immutable"));
+        }
+        for name in ["data", "binaryData"] {
+            let (before, after) = (old.get(name), new.get(name));
+            if before != after && !(is_empty(before) && is_empty(after)) {
+                errors.push(forbidden(name));
+            }
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,21 @@
 //! Wire objects into domain types: the one way, for manifests and for what the store holds.
 //!
-//! An object is defaulted, read strictly (unknown fields and wrong types are errors), compared with the
+//! [`crate::admission`] stands before it where a server takes objects in. An object is defaulted, read strictly (unknown fields and wrong types are errors), compared with the
 //! table of the fields that are carried out, and validated; every error of all four is reported.
 
 pub(crate) mod examine;
 mod shape;
+pub(crate) mod template;
+mod workload;
 
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1 as core;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::field::FieldError;
 use crate::id::{Kind, ObjectKey};
-use crate::pod::Pod;
+use crate::pod::{Meta, Pod};
 use crate::service::Service;
 use crate::validate::{self, Errors};
 use crate::{defaults, fields, status};
@@ -30,6 +34,8 @@ pub enum Object {
     Pod(Pod),
     /// A Service.
     Service(Service),
+    /// An object of another kind: its wire object says all there is.
+    Other,
 }
 
 /// A new object, ready to be stored.
@@ -45,51 +51,112 @@ pub struct Admitted {
     pub warnings: Vec<FieldError>,
 }
 
-/// Takes in the wire object of a new Pod or Service.
+/// Takes in a new object as a manifest has it.
 ///
 /// # Errors
 ///
 /// All that is wrong with it, in upstream's order as far as there is one.
 pub fn admit(kind: Kind, mut value: Value, options: &Options) -> Result<Admitted, Vec<FieldError>> {
     drop_server_fields(&mut value);
-    if let (Kind::Pod, Some(class), Some(spec)) = (
-        kind,
-        &options.default_runtime_class,
-        value.get_mut("spec").and_then(Value::as_object_mut),
-    ) {
+    prepare(kind, &mut value, options);
+    Ok(judge(kind, &value, options)?.admitted(kind, value))
+}
+
+/// Fills in what an object leaves unsaid.
+pub(crate) fn prepare(kind: Kind, value: &mut Value, options: &Options) {
+    if let Some(object) = value.as_object_mut() {
+        for (name, text) in [("apiVersion", kind.api_version()), ("kind", kind.as_str())] {
+            object
+                .entry(name)
+                .or_insert_with(|| Value::String(text.to_owned()));
+        }
+    }
+    if kind == Kind::Pod {
+        choose_class(value, options);
+    }
+    defaults::apply(kind, value);
+}
+
+/// Gives a Pod that names no runtime class the one of the command line.
+fn choose_class(pod: &mut Value, options: &Options) {
+    let spec = pod.get_mut("spec").and_then(Value::as_object_mut);
+    if let (Some(class), Some(spec)) = (&options.default_runtime_class, spec) {
         let named = spec.entry("runtimeClassName").or_insert(Value::Null);
         if named.is_null() || named.as_str() == Some("") {
             *named = class.as_str().into();
         }
     }
-    defaults::apply(kind, &mut value);
-    let (object, warnings) = match kind {
+}
+
+/// What a defaulted object comes to.
+pub(crate) struct Judged {
+    pub(crate) meta: Meta,
+    pub(crate) object: Object,
+    pub(crate) warnings: Vec<FieldError>,
+}
+
+impl Judged {
+    /// With the wire object it was made of.
+    pub(crate) fn admitted(self, kind: Kind, mut value: Value) -> Admitted {
+        defaults::prune_nulls(&mut value);
+        Admitted {
+            key: ObjectKey::new(kind, self.meta.namespace, self.meta.name),
+            value,
+            object: self.object,
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// Reads and validates a defaulted object of any kind; its status is not judged.
+pub(crate) fn judge(
+    kind: Kind,
+    value: &Value,
+    options: &Options,
+) -> Result<Judged, Vec<FieldError>> {
+    let value = &without_status(value);
+    match kind {
         Kind::Pod => {
-            read(kind, &value, validate::pod::pod).map(|(pod, found)| (Object::Pod(pod), found))?
+            let (pod, warnings) = read(kind, value, validate::pod::pod)?;
+            Ok(Judged {
+                meta: pod.meta.clone(),
+                object: Object::Pod(pod),
+                warnings,
+            })
         }
-        Kind::Service => read(kind, &value, validate::service::service)
-            .map(|(service, found)| (Object::Service(service), found))?,
-        Kind::Endpoints | Kind::Event => {
-            let message = format!(
-                "kind {:?} is made by Probelet, not taken from others",
-                kind.as_str()
-            );
-            return Err(vec![FieldError::new(
-                crate::field::FieldPath::root(),
-                message,
-            )]);
+        Kind::Service => {
+            let (service, warnings) = read(kind, value, validate::service::service)?;
+            Ok(Judged {
+                meta: service.meta.clone(),
+                object: Object::Service(service),
+                warnings,
+            })
         }
-    };
-    defaults::prune_nulls(&mut value);
-    let meta = match &object {
-        Object::Pod(pod) => &pod.meta,
-        Object::Service(service) => &service.meta,
-    };
-    let key = ObjectKey::new(kind, &meta.namespace, &meta.name);
-    Ok(Admitted {
-        key,
-        value,
-        object,
+        Kind::Endpoints => other(kind, value, validate::endpoints::endpoints),
+        Kind::Event => other(kind, value, validate::event::event),
+        Kind::Namespace => other(kind, value, validate::cluster::namespace),
+        Kind::ConfigMap => other(kind, value, validate::config::config_map),
+        Kind::Secret => other(kind, value, validate::config::secret),
+        Kind::ServiceAccount => other(kind, value, validate::cluster::service_account),
+        Kind::Node => other(kind, value, validate::cluster::node),
+        Kind::EndpointSlice => other(kind, value, validate::endpoints::slice),
+        Kind::Lease => other(kind, value, validate::cluster::lease),
+        Kind::ReplicaSet => workload::replica_set(value, options),
+        Kind::Deployment => workload::deployment(value, options),
+        Kind::RuntimeClass => other(kind, value, validate::cluster::runtime_class),
+    }
+}
+
+/// An object that is its wire object, and metadata.
+fn other<W: DeserializeOwned>(
+    kind: Kind,
+    value: &Value,
+    validate: fn(&W, &mut Errors) -> Meta,
+) -> Result<Judged, Vec<FieldError>> {
+    let (meta, warnings) = read(kind, value, validate)?;
+    Ok(Judged {
+        meta,
+        object: Object::Other,
         warnings,
     })
 }
@@ -130,6 +197,21 @@ fn from_value<W: DeserializeOwned, T>(
     read(kind, &value, validate).map(|(object, _)| object)
 }
 
+/// What is wrong with the status of an object: its types, and fields that there are not.
+pub(crate) fn errors_of_status(kind: Kind, value: &Value) -> Vec<FieldError> {
+    let status = value.get("status").cloned().unwrap_or_default();
+    let value = serde_json::json!({"status": status});
+    match kind {
+        Kind::Pod => shape::read::<core::Pod>(kind, &value).errors,
+        Kind::Service => shape::read::<core::Service>(kind, &value).errors,
+        Kind::Namespace => shape::read::<core::Namespace>(kind, &value).errors,
+        Kind::Node => shape::read::<core::Node>(kind, &value).errors,
+        Kind::ReplicaSet => shape::read::<ReplicaSet>(kind, &value).errors,
+        Kind::Deployment => shape::read::<Deployment>(kind, &value).errors,
+        _ => Vec::new(),
+    }
+}
+
 /// A status is not read as a manifest is; most of a stored Pod is status.
 fn without_status(value: &Value) -> Value {
     match value {
@@ -152,6 +234,15 @@ fn read<W: DeserializeOwned, T>(
     validate: impl Fn(&W, &mut Errors) -> T,
 ) -> Result<(T, Vec<FieldError>), Vec<FieldError>> {
     let shape = shape::read::<W>(kind, value);
+    finish(kind, value, shape, validate)
+}
+
+fn finish<W, T>(
+    kind: Kind,
+    value: &Value,
+    shape: shape::Shape<W>,
+    validate: impl Fn(&W, &mut Errors) -> T,
+) -> Result<(T, Vec<FieldError>), Vec<FieldError>> {
     let findings = fields::check(kind, value);
     let mut errors = Errors::default();
     let object = shape.object.map(|wire| validate(&wire, &mut errors));
@@ -242,17 +333,5 @@ mod tests {
         }
         let shape = shape::read::<api::Pod>(Kind::Pod, &with_null_at("spec.containers[].nope"));
         assert!(unknown(shape.errors).is_some());
-    }
-
-    #[test]
-    fn kinds_that_probelet_makes_itself_are_not_taken_in() {
-        for kind in [Kind::Endpoints, Kind::Event] {
-            assert_eq!(
-                admit(kind, json!({}), &Options::default())
-                    .unwrap_err()
-                    .len(),
-                1
-            );
-        }
     }
 }

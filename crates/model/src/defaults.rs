@@ -9,6 +9,9 @@
 //! Shown by: a_pod_is_defaulted, pull_policies_follow_the_tag, a_pod_is_read,
 //! init_containers_and_sidecars_are_read_in_order, a_service_is_defaulted_and_read.
 
+mod other;
+mod workload;
+
 use serde_json::{Map, Value, json};
 
 use crate::id::Kind;
@@ -20,8 +23,18 @@ pub(crate) fn apply(kind: Kind, object: &mut Value) {
     let Some(fields) = object.as_object_mut() else {
         return;
     };
-    if let Some(metadata) = object_in(fields, "metadata") {
+    if kind.is_namespaced()
+        && let Some(metadata) = object_in(fields, "metadata")
+    {
         set(metadata, "namespace", json!("default"));
+    }
+    match kind {
+        Kind::Namespace => other::namespace(fields),
+        Kind::ReplicaSet | Kind::Deployment => set_missing(fields, "spec", json!({})),
+        Kind::Secret => other::secret(fields),
+        Kind::Endpoints => other::endpoints(fields),
+        Kind::EndpointSlice => other::slice(fields),
+        _ => {}
     }
     let Some(spec) = object_in(fields, "spec") else {
         return;
@@ -29,7 +42,8 @@ pub(crate) fn apply(kind: Kind, object: &mut Value) {
     match kind {
         Kind::Pod => pod(spec),
         Kind::Service => service(spec),
-        Kind::Endpoints | Kind::Event => {}
+        Kind::ReplicaSet | Kind::Deployment => workload::apply(kind, spec),
+        _ => {}
     }
 }
 
@@ -38,16 +52,8 @@ fn pod(spec: &mut Fields) {
     set(spec, "dnsPolicy", json!("ClusterFirst"));
     set(spec, "schedulerName", json!("default-scheduler"));
     set(spec, "enableServiceLinks", json!(true));
-    // Upstream tells zero from missing here.
-    if spec
-        .get("terminationGracePeriodSeconds")
-        .is_none_or(Value::is_null)
-    {
-        spec.insert("terminationGracePeriodSeconds".to_owned(), json!(30));
-    }
-    if spec.get("securityContext").is_none_or(Value::is_null) {
-        spec.insert("securityContext".to_owned(), json!({}));
-    }
+    set_missing(spec, "terminationGracePeriodSeconds", json!(30));
+    set_missing(spec, "securityContext", json!({}));
     let host_network = spec.get("hostNetwork") == Some(&json!(true));
     for list in ["initContainers", "containers"] {
         for container in objects_in(spec, list) {
@@ -60,9 +66,7 @@ fn pod(spec: &mut Fields) {
 }
 
 fn container(container: &mut Fields, host_network: bool) {
-    if container.get("resources").is_none_or(Value::is_null) {
-        container.insert("resources".to_owned(), json!({}));
-    }
+    set_missing(container, "resources", json!({}));
     set(
         container,
         "terminationMessagePath",
@@ -90,6 +94,11 @@ fn container(container: &mut Fields, host_network: bool) {
                 .cloned(),
         ) {
             set(port, "hostPort", number);
+        }
+    }
+    for variable in objects_in(container, "env") {
+        if let Some(from) = object_in(variable, "valueFrom") {
+            field_ref(from);
         }
     }
     for kind in crate::probe::ProbeKind::ALL {
@@ -142,22 +151,63 @@ fn volume(volume: &mut Fields) {
     {
         volume.insert("emptyDir".to_owned(), json!({}));
     }
-    if let Some(host_path) = object_in(volume, "hostPath")
-        && host_path.get("type").is_none_or(Value::is_null)
-    {
-        host_path.insert("type".to_owned(), json!(""));
+    if let Some(host_path) = object_in(volume, "hostPath") {
+        set_missing(host_path, "type", json!(""));
+    }
+    for name in ["configMap", "downwardAPI", "projected", "secret"] {
+        if let Some(files) = object_in(volume, name) {
+            set_missing(files, "defaultMode", json!(0o644));
+        }
+    }
+    if let Some(items) = object_in(volume, "downwardAPI") {
+        objects_in(items, "items").for_each(field_ref);
+    }
+    if let Some(projected) = object_in(volume, "projected") {
+        for source in objects_in(projected, "sources") {
+            if let Some(items) = object_in(source, "downwardAPI") {
+                objects_in(items, "items").for_each(field_ref);
+            }
+        }
+    }
+}
+
+/// The default of a `fieldRef`, and of the divisor of a `resourceFieldRef`.
+fn field_ref(holder: &mut Fields) {
+    if let Some(field) = object_in(holder, "fieldRef") {
+        set(field, "apiVersion", json!("v1"));
+    }
+    if let Some(resource) = object_in(holder, "resourceFieldRef") {
+        set_missing(resource, "divisor", json!("0"));
     }
 }
 
 fn service(spec: &mut Fields) {
     set(spec, "type", json!("ClusterIP"));
     set(spec, "sessionAffinity", json!("None"));
-    set(spec, "internalTrafficPolicy", json!("Cluster"));
+    match spec.get("type").and_then(Value::as_str) {
+        Some("ClusterIP") => set(spec, "internalTrafficPolicy", json!("Cluster")),
+        Some(kind @ ("LoadBalancer" | "NodePort")) => {
+            let is_balanced = kind == "LoadBalancer";
+            set(spec, "internalTrafficPolicy", json!("Cluster"));
+            set(spec, "externalTrafficPolicy", json!("Cluster"));
+            if is_balanced {
+                set_missing(spec, "allocateLoadBalancerNodePorts", json!(true));
+            }
+        }
+        _ => {}
+    }
     for port in objects_in(spec, "ports") {
         set(port, "protocol", json!("TCP"));
         if let Some(number) = port.get("port").filter(|port| port.is_i64()).cloned() {
             set(port, "targetPort", number);
         }
+    }
+}
+
+/// Sets a field that is missing, where upstream tells zero from missing.
+fn set_missing(fields: &mut Fields, name: &str, default: Value) {
+    if fields.get(name).is_none_or(Value::is_null) {
+        fields.insert(name.to_owned(), default);
     }
 }
 

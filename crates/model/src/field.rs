@@ -212,6 +212,12 @@ impl FieldError {
         )
     }
 
+    /// The field's value is longer than it may be.
+    pub(crate) fn too_long(path: FieldPath, bytes: usize) -> Self {
+        let message = format!("Too long: may not be more than {bytes} bytes");
+        Self::new(path, message)
+    }
+
     /// What the field's value names does not exist.
     pub(crate) fn not_found(path: FieldPath, value: &str) -> Self {
         Self::new(path, format!("Not found: {value:?}"))
@@ -225,6 +231,12 @@ impl FieldError {
     /// Whether only Probelet minds.
     pub(crate) fn is_not_carried_out(&self) -> bool {
         self.message.contains("not carried out yet")
+    }
+
+    /// Whether the field's value is of a type that the field has not: the object cannot even be read.
+    #[must_use]
+    pub fn is_wrong_type(&self) -> bool {
+        self.message.starts_with("expected ")
     }
 
     /// Whether the error is that the field is missing.

@@ -48,17 +48,21 @@ fn below_prefix(prefix: &str, rows: &'static [Row]) -> impl Iterator<Item = (Str
         .map(move |(name, row)| (format!("{prefix}.{name}"), *row))
 }
 
-fn table_of(kind: Kind) -> &'static Table {
+/// The table of a kind; a kind without one is carried out as a whole.
+fn table_of(kind: Kind) -> Option<&'static Table> {
     match kind {
-        Kind::Service => &SERVICE_TABLE,
-        Kind::Pod | Kind::Endpoints | Kind::Event => &POD_TABLE,
+        Kind::Pod => Some(&POD_TABLE),
+        Kind::Service => Some(&SERVICE_TABLE),
+        _ => None,
     }
 }
 
 /// Every pattern of the table, `spec.containers[].name`.
 #[cfg(test)]
 pub(crate) fn patterns(kind: Kind) -> impl Iterator<Item = &'static str> {
-    table_of(kind).keys().map(String::as_str)
+    table_of(kind)
+        .into_iter()
+        .flat_map(|table| table.keys().map(String::as_str))
 }
 
 /// What [`check`] found.
@@ -73,11 +77,13 @@ pub(crate) struct Findings {
 /// Compares every field that `value` sets with the table of its kind.
 pub(crate) fn check(kind: Kind, value: &Value) -> Findings {
     let mut findings = Findings::default();
-    let mut walk = Walk {
-        table: table_of(kind),
-        findings: &mut findings,
-    };
-    walk.visit(value, &FieldPath::root(), "");
+    if let Some(table) = table_of(kind) {
+        let mut walk = Walk {
+            table,
+            findings: &mut findings,
+        };
+        walk.visit(value, &FieldPath::root(), "");
+    }
     findings
 }
 
@@ -198,7 +204,7 @@ pub(crate) fn similar(kind: Kind, path: &FieldPath) -> Option<&'static str> {
             Segment::Key(_) => return None,
         }
     }
-    let best = children(table_of(kind), &pattern).min_by_key(|name| distance(name, wrong))?;
+    let best = children(table_of(kind)?, &pattern).min_by_key(|name| distance(name, wrong))?;
     (distance(best, wrong) <= 2).then_some(best)
 }
 

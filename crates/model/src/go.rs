@@ -122,6 +122,45 @@ fn decimal(value: u128, unit: u128, suffix: &str) -> String {
     format!("{}{dot}{fraction}{suffix}", value / unit)
 }
 
+/// A text as Go quotes it, `%q`.
+///
+/// Upstream: Go src/strconv/quote.go, Quote.
+/// Shown by: texts_are_quoted_as_go_does.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            letter if is_printable(letter) => quoted.push(letter),
+            letter => {
+                let code = u32::from(letter);
+                let escaped = match code {
+                    0..0x80 => format!("\\x{code:02x}"),
+                    0x80..0x1_0000 => format!("\\u{code:04x}"),
+                    _ => format!("\\U{code:08x}"),
+                };
+                quoted.push_str(&escaped);
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Whether a letter can be seen. Marks, which Rust escapes at the beginning of a text, count as seen.
+fn is_printable(letter: char) -> bool {
+    letter == '\'' || format!("a{letter}").escape_debug().count() == 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,5 +244,21 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }
         assert_eq!(duration(Duration::from_nanos(1_000_001)), "1.000001ms");
+    }
+
+    #[test]
+    fn texts_are_quoted_as_go_does() {
+        for (text, expected) in [
+            ("", r#""""#),
+            ("a b'c", r#""a b'c""#),
+            ("a\"b\\", r#""a\"b\\""#),
+            ("\u{7}\u{8}\t\n\u{b}\u{c}\r", r#""\a\b\t\n\v\f\r""#),
+            ("\u{0}\u{1f}\u{7f}", r#""\x00\x1f\x7f""#),
+            ("ä→\u{301}😀", "\"ä→\u{301}😀\""),
+            ("\u{a0}\u{200b}\u{feff}", r#""\u00a0\u200b\ufeff""#),
+            ("\u{e0001}", r#""\U000e0001""#),
+        ] {
+            assert_eq!(quote(text), expected, "{text:?}");
+        }
     }
 }

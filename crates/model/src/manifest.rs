@@ -21,7 +21,7 @@ use self::source::Document;
 pub use self::source::Source;
 use crate::decode::{self, Admitted};
 pub use crate::decode::{Object, Options};
-use crate::field::FieldPath;
+use crate::field::{FieldError, FieldPath};
 use crate::id::{Kind, ObjectKey};
 pub use crate::yaml::Position;
 use crate::yaml::{self, Node};
@@ -40,7 +40,9 @@ pub struct Loaded {
 pub struct ManifestObject {
     /// Where it will live.
     pub key: ObjectKey,
-    /// The wire object with upstream's defaults, without what only a server may set (uid, status, ...).
+    /// The wire object as it is written.
+    pub written: Value,
+    /// The same with upstream's defaults, without what only a server may set (uid, status, ...).
     pub value: Value,
     /// The same, validated.
     pub object: Object,
@@ -138,7 +140,7 @@ impl Load<'_> {
                 for item in node.list("items").unwrap_or_default() {
                     let mut item = item.clone();
                     if let Some(kind) = item_kind {
-                        item.set_missing("apiVersion", "v1");
+                        item.set_missing("apiVersion", kind.api_version());
                         item.set_missing("kind", kind.as_str());
                     }
                     self.node(source, &item);
@@ -153,14 +155,21 @@ impl Load<'_> {
     }
 
     fn object(&mut self, source: &str, kind: Kind, node: &Node) {
-        let diagnose = |error: crate::field::FieldError| {
+        let diagnose = |error: FieldError| {
             let position = node.locate(&error.path);
             Diagnostic::field(source, position, error)
         };
-        match decode::admit(kind, node.to_value(), self.options) {
+        let value = node.to_value();
+        if let Some(prefix) = generated(&value) {
+            let path = FieldPath::root().field("metadata").field("generateName");
+            let message = format!("cannot use generate name with apply: {prefix:?}");
+            self.errors.push(diagnose(FieldError::new(path, message)));
+            return;
+        }
+        match decode::admit(kind, value.clone(), self.options) {
             Ok(Admitted {
                 key,
-                value,
+                value: admitted,
                 object,
                 warnings,
             }) => {
@@ -183,7 +192,8 @@ impl Load<'_> {
                 self.seen.insert(key.clone(), origin.clone());
                 self.loaded.objects.push(ManifestObject {
                     key,
-                    value,
+                    written: value,
+                    value: admitted,
                     object,
                     origin,
                 });
@@ -191,6 +201,18 @@ impl Load<'_> {
             Err(errors) => self.errors.extend(errors.into_iter().map(diagnose)),
         }
     }
+}
+
+/// What the name of an object is to begin with that has none of its own.
+///
+/// Upstream: kubectl pkg/cmd/apply/apply.go, applyOneObject.
+/// Shown by: names_and_labels_are_validated.
+fn generated(value: &Value) -> Option<&str> {
+    let metadata = &value["metadata"];
+    let name = metadata["name"].as_str().unwrap_or_default();
+    metadata["generateName"]
+        .as_str()
+        .filter(|prefix| name.is_empty() && !prefix.is_empty())
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerName, PodUid};
 use crate::probe::{Handler, PortRef, Probe, ProbeKind};
+use crate::resources::Resources;
 use crate::status::ForeignCondition;
 use crate::time::Wall;
+use crate::volume::{DownwardSource, FileSource};
 
 /// The parts of `metadata` that anything here acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,10 @@ pub struct Pod {
     pub hostname: String,
     /// `spec.subdomain`.
     pub subdomain: Option<String>,
+    /// `spec.serviceAccountName`, else `default`.
+    pub service_account: String,
+    /// `spec.enableServiceLinks`: the addresses of the namespace's Services are in every environment.
+    pub enable_service_links: bool,
     /// Set once deletion has been asked for.
     pub deletion: Option<Deletion>,
 }
@@ -118,6 +124,8 @@ pub struct Container {
     pub argv: Vec<String>,
     /// `workingDir`, absolute.
     pub working_dir: Option<String>,
+    /// `envFrom`, in order; later entries win, and `env` before all of them.
+    pub env_from: Vec<EnvFrom>,
     /// `env`, in order; later entries win. Values not yet expanded.
     pub env: Vec<EnvVar>,
     /// `ports`.
@@ -145,6 +153,14 @@ pub struct Container {
     pub restart_rules: Vec<RestartRule>,
     /// Where its last words are.
     pub termination_message: TerminationMessage,
+    /// `stdin`: it stays open for whoever attaches.
+    pub stdin: bool,
+    /// `stdinOnce`: it ends when the first who attached goes.
+    pub stdin_once: bool,
+    /// `tty`: it runs on a terminal.
+    pub tty: bool,
+    /// `resources`.
+    pub resources: Resources,
 }
 
 /// One of a container's `restartPolicyRules`; its action is `Restart`.
@@ -238,36 +254,26 @@ impl Container {
         }
     }
 
-    /// The container's environment with `$(VAR)` expanded, in order, and only literal values.
-    ///
-    /// Upstream: kubelet pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables.
-    /// Shown by: references_are_expanded_from_the_variables_before_them.
-    #[must_use]
-    pub fn expanded_env(&self) -> Vec<(String, String)> {
+    /// The variables with literal values, `$(VAR)` expanded from those before them.
+    fn literals(&self) -> BTreeMap<&str, String> {
         let mut known: BTreeMap<&str, String> = BTreeMap::new();
         for variable in &self.env {
-            let value = crate::expand::expand(&variable.value, |name| known.get(name).cloned());
-            known.insert(&variable.name, value);
+            if let EnvValue::Literal(value) = &variable.value {
+                let value = crate::expand::expand(value, |name| known.get(name).cloned());
+                known.insert(&variable.name, value);
+            }
         }
-        let mut seen = std::collections::BTreeSet::new();
-        let in_order = self
-            .env
-            .iter()
-            .filter(|variable| seen.insert(variable.name.as_str()));
-        in_order
-            .map(|variable| (variable.name.clone(), known[variable.name.as_str()].clone()))
-            .collect()
+        known
     }
 
-    /// `words` with `$(VAR)` expanded from the container's environment: for its own argv, and for the
-    /// command of its exec probes.
+    /// `words` with `$(VAR)` expanded from the container's variables with literal values: for the command of
+    /// its exec probes and hooks. Its own is expanded from all of its environment, when it starts.
     ///
-    /// Upstream: kubelet pkg/kubelet/container/helpers.go, ExpandContainerCommandAndArgs and
-    /// ExpandContainerCommandOnlyStatic.
+    /// Upstream: kubelet pkg/kubelet/container/helpers.go, ExpandContainerCommandOnlyStatic.
     /// Shown by: references_are_expanded_from_the_variables_before_them.
     #[must_use]
     pub fn expand(&self, words: &[String]) -> Vec<String> {
-        let env: BTreeMap<String, String> = self.expanded_env().into_iter().collect();
+        let env = self.literals();
         words
             .iter()
             .map(|word| crate::expand::expand(word, |name| env.get(name).cloned()))
@@ -275,13 +281,50 @@ impl Container {
     }
 }
 
-/// One `env` entry with a literal value.
+/// One `env` entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvVar {
     /// `name`.
     pub name: String,
+    /// What it is, or where that is found.
+    pub value: EnvValue,
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvValue {
     /// `value`, not yet expanded.
-    pub value: String,
+    Literal(String),
+    /// `valueFrom.configMapKeyRef`.
+    ConfigMapKey(KeyRef),
+    /// `valueFrom.secretKeyRef`.
+    SecretKey(KeyRef),
+    /// `valueFrom.fieldRef` and `valueFrom.resourceFieldRef`.
+    Downward(DownwardSource),
+}
+
+/// A key of a ConfigMap or Secret in the pod's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    /// The object.
+    pub name: String,
+    /// The key.
+    pub key: String,
+    /// Whether the object or the key may be missing.
+    pub optional: bool,
+}
+
+/// One `envFrom` entry: all keys of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFrom {
+    /// What stands before each key.
+    pub prefix: String,
+    /// Whether it is a Secret, else a ConfigMap.
+    pub is_secret: bool,
+    /// The object, in the pod's namespace.
+    pub name: String,
+    /// Whether it may be missing.
+    pub optional: bool,
 }
 
 /// One of a container's `ports`.
@@ -337,6 +380,13 @@ pub enum VolumeSource {
         path: PathBuf,
         /// `type`: what is checked, or made, before the pod starts.
         kind: HostPathType,
+    },
+    /// Files made of objects: `configMap`, `secret`, `downwardAPI`, `projected`.
+    Files {
+        /// Where they come from; of two at one path the later wins.
+        sources: Vec<FileSource>,
+        /// `defaultMode`.
+        mode: u32,
     },
     /// A directory that lives as long as the pod.
     EmptyDir {

@@ -64,6 +64,41 @@ pub struct Endpoints {
     pub subsets: Vec<EndpointSubset>,
 }
 
+/// A `discovery.k8s.io/v1` EndpointSlice of one Service, without its metadata: pods that serve the same ports.
+///
+/// Upstream: staging/src/k8s.io/endpointslice/reconciler.go, reconcileByAddressType.
+/// Differs: a slice is never split, however many pods it has; upstream begins another at 100.
+/// Shown by: pods_that_terminate_stay_in_the_slices_and_pods_with_other_ports_have_their_own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Whether its addresses are IPv6.
+    pub is_ipv6: bool,
+    /// The pods, ordered by IP.
+    pub endpoints: Vec<SliceEndpoint>,
+    /// Their ports.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// One pod of an [`EndpointSlice`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceEndpoint {
+    /// Where it is, and who.
+    pub address: EndpointAddress,
+    /// What may be expected of it.
+    pub conditions: SliceConditions,
+}
+
+/// The three conditions that an EndpointSlice gives a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SliceConditions {
+    /// Takes new traffic.
+    pub ready: bool,
+    /// Would, if it were not terminating.
+    pub serving: bool,
+    /// Is being deleted.
+    pub terminating: bool,
+}
+
 /// Addresses that serve the same ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

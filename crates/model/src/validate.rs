@@ -8,19 +8,27 @@
 //! a_service_is_validated.
 
 pub(crate) mod annotation;
+pub(crate) mod cluster;
+pub(crate) mod config;
 mod container;
+pub(crate) mod endpoints;
+mod environment;
+pub(crate) mod event;
 mod handler;
 mod lifecycle;
 mod meta;
 mod mount;
-mod names;
+pub(crate) mod names;
 pub(crate) mod pod;
 mod port;
 mod probe;
-mod quantity;
+mod resources;
 mod restart;
+pub(crate) mod selector;
 pub(crate) mod service;
 mod volume;
+mod volume_files;
+pub(crate) mod workload;
 
 use std::collections::BTreeSet;
 

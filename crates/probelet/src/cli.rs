@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Down(Down),
     /// Show Pods, and Services with their endpoints.
     Status(Status),
+    /// Print where the kubeconfig of a data directory is, for kubectl.
+    ///
+    /// `export KUBECONFIG=$(probelet kubeconfig)` is all that kubectl needs. Whoever can read the file is the
+    /// node's administrator.
+    Kubeconfig(Kubeconfig),
     /// Show what probes will do, in virtual time: the engine that runs Pods, on a Pod and a scenario.
     ///
     /// The scenario says when containers start, answer, hang, fail and end (docs/scenarios.md); everything
@@ -69,9 +74,28 @@ pub(crate) struct Up {
     #[arg(long, value_name = "CIDR", default_value_t = Cidr::default())]
     pub(crate) pod_cidr: Cidr,
     #[command(flatten)]
+    pub(crate) api: Api,
+    #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Where the Kubernetes API is served, and to whom.
+#[derive(Args, Debug)]
+pub(crate) struct Api {
+    /// Port of the Kubernetes API; if it is taken the next free one. 0 is any free one.
+    #[arg(long, value_name = "PORT", default_value_t = 6443)]
+    pub(crate) api_port: u16,
+    /// Address the Kubernetes API is served at. Another than loopback needs --listen-to-others as well.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) listen: std::net::IpAddr,
+    /// Let --listen name an address that other hosts reach. Whoever has a certificate or a token is let in.
+    #[arg(long)]
+    pub(crate) listen_to_others: bool,
+    /// Bearer tokens that are let in, a line each: TOKEN,USER,UID,"GROUP,GROUP".
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -89,6 +113,16 @@ pub(crate) struct Status {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Kubeconfig {
+    /// Add it to your own kubeconfig (the file that kubectl writes to), as the context `probelet`, and make
+    /// that the current one. What else is there stays.
+    #[arg(long)]
+    pub(crate) merge: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Args, Debug)]

@@ -35,6 +35,8 @@ pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
                 data_dir: data_dir.clone(),
                 pod_cidr: Cidr::default(),
                 shim_command: shim_command()?,
+                api: None,
+                default_runtime_class: None,
                 stop: true,
                 apply: Vec::new(),
             })

@@ -16,6 +16,7 @@
 mod check;
 mod cli;
 mod down;
+mod kubeconfig;
 mod simulate;
 mod status;
 mod up;
@@ -55,6 +56,7 @@ fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         cli::Command::Up(options) => wait(up::run(options))?,
         cli::Command::Down(options) => wait(down::run(options))?,
         cli::Command::Status(options) => wait(status::run(options))?,
+        cli::Command::Kubeconfig(options) => kubeconfig::run(&options)?,
         cli::Command::Check(options) => return Ok(check::run(&options)),
         cli::Command::Simulate(options) => return Ok(simulate::run(&options)),
     }

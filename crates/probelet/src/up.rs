@@ -1,6 +1,7 @@
 //! `probelet up`.
 
 use std::io::{IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use probelet_agent::control::{self, Request};
-use probelet_agent::{Agent, Options};
+use probelet_agent::{Agent, ApiOptions, Options};
 use probelet_model::id::ObjectKey;
 use probelet_model::manifest::{self, Loaded, ManifestObject, Source};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +42,12 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
         data_dir: options.place.data_dir()?,
         pod_cidr: options.pod_cidr,
         shim_command: shim_command()?,
+        api: Some(ApiOptions {
+            address: SocketAddr::new(options.api.listen, options.api.api_port),
+            to_others: options.api.listen_to_others,
+            token_auth_file: options.api.token_auth_file.clone(),
+        }),
+        default_runtime_class: options.default_runtime_class.clone(),
         stop: false,
         apply: objects,
     })
@@ -48,6 +55,13 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
     let mut view = view(options);
     for (key, applied) in agent.applied().to_vec() {
         view.say(&format!("{} {}", object_name(&key), applied.as_str()));
+    }
+    if let Some(address) = agent.api_address() {
+        let kubeconfig = options.place.data_dir()?.kubeconfig();
+        view.say(&format!(
+            "the API is at https://{address}; for kubectl: export KUBECONFIG={}",
+            kubeconfig.display()
+        ));
     }
     let mut happenings = agent.follow();
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -58,7 +72,7 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
                 Err(RecvError::Lagged(missed)) => view.say(&format!("({missed} happenings were too quick to show)")),
                 Err(RecvError::Closed) => {}
             },
-            _ = second.tick() => view.refresh(agent.store()),
+            _ = second.tick(), if view.moves() => view.refresh(agent.store()),
             () = agent.ended() => break Asked::Down,
             asked = signals.next() => break asked,
         }
@@ -90,7 +104,8 @@ async fn delete(
     happenings: &mut tokio::sync::broadcast::Receiver<probelet_agent::happening::Happening>,
     signals: &mut Signals,
 ) {
-    let mut gone = std::pin::pin!(agent.delete(named, None));
+    let deletion = agent.delete(named);
+    let mut gone = std::pin::pin!(deletion.gone());
     let mut hurried = false;
     loop {
         tokio::select! {
@@ -102,7 +117,7 @@ async fn delete(
                 Asked::Interrupt | Asked::Down => {
                     hurried = true;
                     view.say("ending the grace");
-                    probelet_agent::objects::delete(agent.store(), named, Some(0), probelet_agent::clock::now());
+                    deletion.hurry();
                 }
             },
         }
@@ -245,13 +260,21 @@ pub(crate) fn shim_command() -> anyhow::Result<Vec<std::ffi::OsString>> {
     Ok(vec![program.into(), crate::SHIM.into()])
 }
 
-/// `pod/name`, with the namespace where it is not the default one.
+/// As kubectl names an object, `pod/web` or `deployment.apps/web`, with the namespace where it is not the default
+/// one.
+///
+/// Upstream: cli-runtime pkg/printers/name.go, NamePrinter.PrintObj.
+/// Shown by: objects_are_named_as_kubectl_names_them.
 pub(crate) fn object_name(key: &ObjectKey) -> String {
     let kind = key.kind.as_str().to_lowercase();
-    if key.namespace == "default" {
-        format!("{kind}/{}", key.name)
+    let resource = match key.kind.api_version().split_once('/') {
+        Some((group, _)) => format!("{kind}.{group}"),
+        None => kind,
+    };
+    if !key.kind.is_namespaced() || key.namespace == "default" {
+        format!("{resource}/{}", key.name)
     } else {
-        format!("{kind}/{} ({})", key.name, key.namespace)
+        format!("{resource}/{} ({})", key.name, key.namespace)
     }
 }
 
@@ -291,4 +314,25 @@ impl Signals {
 pub(crate) fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
     let _reader_has_gone = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use probelet_model::id::Kind;
+
+    use super::*;
+
+    #[test]
+    fn objects_are_named_as_kubectl_names_them() {
+        for (kind, namespace, expected) in [
+            (Kind::Pod, "default", "pod/web"),
+            (Kind::ConfigMap, "own", "configmap/web (own)"),
+            (Kind::Namespace, "", "namespace/web"),
+            (Kind::Deployment, "default", "deployment.apps/web"),
+            (Kind::RuntimeClass, "", "runtimeclass.node.k8s.io/web"),
+        ] {
+            let key = ObjectKey::new(kind, namespace, "web");
+            assert_eq!(object_name(&key), expected);
+        }
+    }
 }

@@ -17,7 +17,11 @@ pub(crate) trait View: Send {
     fn show(&mut self, happening: &Happening);
     /// The command itself has something to say.
     fn say(&mut self, text: &str);
-    /// A second has passed.
+    /// Whether it changes with time alone. One that does not is never woken by it, and neither is the process.
+    fn moves(&self) -> bool {
+        false
+    }
+    /// A second has passed, for one that moves.
     fn refresh(&mut self, _store: &Store) {}
     /// Nothing more comes.
     fn end(&mut self) {}

@@ -37,6 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         hostname: "cost".into(),
         network: Network::Own([10, 213, 0, 2].into()),
         volumes: Vec::new(),
+        volume_files: std::collections::BTreeMap::new(),
     };
     let before = now();
     runtime.start_pod(config).await?;
@@ -51,6 +52,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         mounts: Vec::new(),
         user: User::default(),
         termination_message: probelet_model::pod::TerminationMessage::default(),
+        stdin: false,
+        stdin_once: false,
+        tty: false,
     };
     runtime.start_container(&pod, container).await?;
     println!(

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::attach::{self, Connected};
 use crate::layout::PodDir;
-use crate::protocol::{Answer, Call, Message, Request};
+use crate::protocol::{Abilities, Answer, Call, Message, Request};
 use crate::wire::{Inbox, Outbox, Received};
 
 /// An answer and the descriptors that came with it.
@@ -28,20 +28,33 @@ pub(crate) type Answered = (Answer, Vec<OwnedFd>);
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     questions: mpsc::UnboundedSender<Question>,
+    abilities: Abilities,
 }
 
 #[derive(Debug)]
 struct Question {
     call: Call,
+    fds: Vec<OwnedFd>,
     answer: oneshot::Sender<Answered>,
 }
 
 impl Client {
     /// `None` if the shim is gone, or goes before it has answered.
     pub(crate) async fn ask(&self, call: Call) -> Option<Answered> {
+        self.ask_with(call, Vec::new()).await
+    }
+
+    /// The same, with descriptors for the shim.
+    pub(crate) async fn ask_with(&self, call: Call, fds: Vec<OwnedFd>) -> Option<Answered> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send(Question { call, answer }).ok()?;
+        let question = Question { call, fds, answer };
+        self.questions.send(question).ok()?;
         answered.await.ok()
+    }
+
+    /// What may be asked of the shim.
+    pub(crate) const fn abilities(&self) -> Abilities {
+        self.abilities
     }
 
     /// Whether the shim was there when this end last looked.
@@ -74,7 +87,11 @@ pub(crate) fn serve(
         told: HashSet::new(),
     };
     link.tell_exits(&connected.record.containers);
-    (Client { questions }, tokio::spawn(link.run()))
+    let client = Client {
+        questions,
+        abilities: connected.record.abilities,
+    };
+    (client, tokio::spawn(link.run()))
 }
 
 struct Link {
@@ -145,10 +162,10 @@ impl Link {
             };
             tokio::select! {
                 question = self.asked.recv() => {
-                    let Some(Question { call, answer }) = question else { return End::Dropped };
+                    let Some(Question { call, fds, answer }) = question else { return End::Dropped };
                     self.next_id += 1;
                     self.waiting.insert(self.next_id, answer);
-                    self.outbox.push(&Request { id: self.next_id, call }, Vec::new());
+                    self.outbox.push(&Request { id: self.next_id, call }, fds);
                 }
                 ready = self.socket.ready(interest) => {
                     let Ok(mut ready) = ready else { return End::Broken };

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::layout::{self, PodDir};
 use crate::protocol::ShimConfig;
 use crate::text;
+use crate::volume_files::{self, Content};
 
 /// How long making a sandbox may take: a hostPath on a slow network file system is looked at in it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -23,6 +24,7 @@ pub(crate) fn launch(
     command: &[OsString],
     dir: &PodDir,
     config: &ShimConfig,
+    content: &Content,
 ) -> Result<Child, StartPodError> {
     let prepared = clear(dir)
         .and_then(|()| {
@@ -32,7 +34,7 @@ pub(crate) fn launch(
                 .create(dir.path())
         })
         .and_then(|()| layout::write_json(&dir.config(), config))
-        .and_then(|()| spawn(command, dir));
+        .and_then(|()| spawn(command, dir, content));
     let mut child = prepared.map_err(|error| failed("start shim", &error))?;
     let stood_up = answer_of(&mut child).unwrap_or_else(|error| Err(failed("start shim", &error)));
     if let Err(error) = stood_up {
@@ -48,7 +50,12 @@ pub(crate) fn launch(
 /// Without `pre_exec` or a change of user, with which the standard library would have to fork this whole
 /// process instead of spawning; the shim changes itself. Without environment, because containers see it
 /// in the `/proc` of their first process.
-fn spawn(command: &[OsString], dir: &PodDir) -> io::Result<Child> {
+fn spawn(command: &[OsString], dir: &PodDir, content: &Content) -> io::Result<Child> {
+    let stdin = if content.is_empty() {
+        Stdio::null()
+    } else {
+        volume_files::pack(content)?.into()
+    };
     let (program, args) = command
         .split_first()
         .ok_or_else(|| io::Error::other("there is no shim command"))?;
@@ -56,7 +63,7 @@ fn spawn(command: &[OsString], dir: &PodDir) -> io::Result<Child> {
         .args(args)
         .arg(dir.path())
         .env_clear()
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

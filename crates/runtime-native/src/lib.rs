@@ -20,9 +20,11 @@ mod pool;
 mod process;
 mod protocol;
 mod runtime;
+mod session;
 mod shim;
 mod sys;
 mod text;
+mod volume_files;
 mod wire;
 
 pub use runtime::{NativeRuntime, Options};

@@ -10,14 +10,15 @@ use std::time::Duration;
 use probelet_model::id::ContainerId;
 use probelet_runtime::{
     ContainerConfig, ContainerRecord, ExecError, ExecOutput, ExecRequest, Exit, Family, PodConfig,
-    StartContainerError, Started,
+    SessionRequest, StartContainerError, Started, Streams,
 };
 use serde::{Deserialize, Serialize};
 
 /// What a shim is started with: the content of `config.json` in the pod's directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShimConfig {
-    /// The sandbox.
+    /// The sandbox, without the content of its volumes of files: secrets are not for this file. The shim
+    /// reads that from its stdin, see [`crate::volume_files`].
     pub(crate) pod: PodConfig,
     /// The data directory, which no container may see.
     pub(crate) data_dir: PathBuf,
@@ -62,6 +63,25 @@ pub(crate) enum Call {
     },
     /// [`probelet_runtime::Runtime::remove_pod`]; the shim exits after its answer.
     Remove,
+    /// [`probelet_runtime::Runtime::open_exec`].
+    OpenExec {
+        /// Where.
+        container: ContainerId,
+        /// What.
+        request: SessionRequest,
+    },
+    /// [`probelet_runtime::Runtime::attach`].
+    Attach {
+        /// To which run.
+        container: ContainerId,
+        /// What of it.
+        streams: Streams,
+    },
+    /// [`probelet_runtime::Runtime::update_volume`]; the content is attached, see [`crate::volume_files`].
+    UpdateVolume {
+        /// The volume's name.
+        volume: String,
+    },
 }
 
 /// What a shim says.
@@ -94,6 +114,32 @@ pub(crate) struct Record {
     pub(crate) config: PodConfig,
     /// Its containers that have started, oldest run first.
     pub(crate) containers: Vec<ContainerRecord>,
+    /// What the shim understands; one that does not say is older than the first that did.
+    #[serde(default)]
+    pub(crate) abilities: Abilities,
+}
+
+/// What a shim understands beyond what the first did. An agent that asks for more gets no answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Abilities {
+    /// Sessions, stdin and terminals of containers, volumes of files.
+    pub(crate) sessions: bool,
+}
+
+/// The near ends that come with [`Answer::Session`]. First, always, a pipe from which the end is read: a
+/// `Result<i32, ExecError>` as JSON, or nothing if the shim was killed before it knew. Then those that are
+/// true here, in this order; all of them non-blocking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ends {
+    /// Written by the agent.
+    pub(crate) stdin: bool,
+    /// Read by the agent.
+    pub(crate) stdout: bool,
+    /// Read by the agent.
+    pub(crate) stderr: bool,
+    /// The near end of the terminal.
+    pub(crate) terminal: bool,
 }
 
 /// The answer to a [`Call`].
@@ -109,4 +155,33 @@ pub(crate) enum Answer {
     Sockets(Result<(), String>),
     /// To [`Call::Remove`]: nothing is left but the shim itself, which is about to exit.
     Removed(Result<(), String>),
+    /// To [`Call::OpenExec`], once the command has been executed, and to [`Call::Attach`].
+    Session(Result<Ends, ExecError>),
+    /// To [`Call::UpdateVolume`].
+    VolumeUpdated(Result<(), String>),
+    /// To a call that this shim does not know.
+    NotUnderstood,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shim_of_before_sessions_says_is_understood() {
+        let record = r#"{"Record":{"config":{"uid":"u","namespace":"default","name":"n","hostname":"n",
+            "network":"Host","volumes":[]},"containers":[]}}"#;
+        let Ok(Message::Record(record)) = serde_json::from_str(record) else {
+            panic!("a record");
+        };
+        assert!(!record.abilities.sessions);
+        assert!(record.config.volume_files.is_empty());
+    }
+
+    #[test]
+    fn abilities_of_a_newer_shim_are_passed_over() {
+        let newer = r#"{"sessions":true,"another":true}"#;
+        let abilities: Abilities = serde_json::from_str(newer).unwrap();
+        assert_eq!(abilities, Abilities { sessions: true });
+    }
 }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, PodUid};
 use probelet_runtime::{
     ContainerConfig, Event, Events, ExecError, ExecOutput, ExecRequest, Family, Network, PodConfig,
-    PodRecord, Runtime, RuntimeError, StartContainerError, StartPodError, Started,
+    PodRecord, Runtime, RuntimeError, Session, SessionRequest, StartContainerError, StartPodError,
+    Started, Streams, VolumeFiles,
 };
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -21,7 +22,7 @@ use crate::client::{self, Client};
 use crate::layout::{self, PodDir};
 use crate::pool::Pool;
 use crate::protocol::{Answer, Call, ShimConfig};
-use crate::{launch, shim, text};
+use crate::{launch, session, shim, text, volume_files};
 
 /// How a [`NativeRuntime`] is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct NativeRuntime {
     data_dir: PathBuf,
+    log_dir: PathBuf,
     shim_command: Vec<OsString>,
     slots: Mutex<HashMap<PodUid, Arc<Slot>>>,
     events: mpsc::UnboundedSender<Event>,
@@ -73,9 +75,11 @@ impl NativeRuntime {
         fs::create_dir_all(layout::run_dir(&options.data_dir))?;
         fs::create_dir_all(layout::log_dir(&options.data_dir))?;
         let (events, first) = mpsc::unbounded_channel();
+        // Containers must not see it under any name, so its real one has to be known.
+        let data_dir = fs::canonicalize(options.data_dir)?;
         Ok(Self {
-            // Containers must not see it under any name, so its real one has to be known.
-            data_dir: fs::canonicalize(options.data_dir)?,
+            log_dir: layout::log_dir(&data_dir),
+            data_dir,
             shim_command: options.shim_command,
             slots: Mutex::default(),
             events,
@@ -84,12 +88,6 @@ impl NativeRuntime {
                 others: Vec::new(),
             }),
         })
-    }
-
-    /// Where container logs are; [`probelet_runtime::log_path`] says where below.
-    #[must_use]
-    pub fn log_dir(&self) -> PathBuf {
-        layout::log_dir(&self.data_dir)
     }
 
     fn dir(&self, uid: &PodUid) -> PodDir {
@@ -132,6 +130,24 @@ impl NativeRuntime {
         pod.as_ref().map(|pod| pod.client.clone())
     }
 
+    async fn session(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        call: Call,
+    ) -> Result<Session, ExecError> {
+        let not_running = || ExecError::NotRunning(container.clone());
+        let client = self.client(pod).await.ok_or_else(not_running)?;
+        if !client.abilities().sessions {
+            return Err(ExecError::Runtime(OLD_SHIM.to_owned()));
+        }
+        match client.ask(call).await {
+            Some((Answer::Session(opened), fds)) => session::take(opened?, fds),
+            Some((other, _)) => Err(ExecError::Runtime(unexpected(&other))),
+            None => Err(not_running()),
+        }
+    }
+
     async fn take_up(&self, dir: PodDir, uid: &PodUid) -> std::io::Result<Option<PodRecord>> {
         match attach::find(&dir).await? {
             Found::Standing(connected) => {
@@ -157,7 +173,7 @@ impl NativeRuntime {
     }
 
     async fn remove_dead(&self, dir: PodDir, found: Found) -> std::io::Result<()> {
-        let log_dir = self.log_dir();
+        let log_dir = self.log_dir.clone();
         let removed = spawn_blocking(move || match found {
             Found::Dead(record) => layout::remove_pod(&dir, &log_dir, &record.config),
             Found::Standing(_) | Found::Nothing => {
@@ -170,6 +186,10 @@ impl NativeRuntime {
         removed.await.map_err(std::io::Error::other)?
     }
 }
+
+/// Why a pod that an agent of before an upgrade has started lacks something.
+const OLD_SHIM: &str = "the pod was started by an older version, which cannot do that; it can be done \
+                        once the pod has been started anew";
 
 fn failed(what: &str, error: &std::io::Error) -> RuntimeError {
     RuntimeError::Failed(format!("{what}: {}", text::of_io(error)))
@@ -206,7 +226,7 @@ impl Runtime for NativeRuntime {
         Ok(records)
     }
 
-    async fn start_pod(&self, config: PodConfig) -> Result<(), StartPodError> {
+    async fn start_pod(&self, mut config: PodConfig) -> Result<(), StartPodError> {
         let sandbox = |error: std::io::Error| StartPodError::Sandbox(text::of_io(&error));
         if !layout::is_plain_name(config.uid.as_str()) {
             return Err(StartPodError::Sandbox(format!(
@@ -225,12 +245,14 @@ impl Runtime for NativeRuntime {
             return Ok(());
         }
         let (command, place) = (self.shim_command.clone(), dir.clone());
+        let content = std::mem::take(&mut config.volume_files);
         let config = ShimConfig {
             pod: config,
             data_dir: self.data_dir.clone(),
-            log_dir: self.log_dir(),
+            log_dir: self.log_dir.clone(),
         };
-        let launched = spawn_blocking(move || launch::launch(&command, &place, &config)).await;
+        let launched =
+            spawn_blocking(move || launch::launch(&command, &place, &config, &content)).await;
         let child = launched.map_err(|panic| sandbox(std::io::Error::other(panic)))??;
         let connected = attach::connect(&dir).await.map_err(sandbox)?;
         *slot = Some(self.adopt(dir, connected, Some(child)));
@@ -244,6 +266,9 @@ impl Runtime for NativeRuntime {
     ) -> Result<Started, StartContainerError> {
         let no_pod = || StartContainerError::NoPod(pod.clone());
         let client = self.client(pod).await.ok_or_else(no_pod)?;
+        if (config.stdin || config.tty) && !client.abilities().sessions {
+            return Err(StartContainerError::Create(OLD_SHIM.to_owned()));
+        }
         match client.ask(Call::Start(config)).await {
             Some((Answer::Started(started), _)) => started,
             Some((other, _)) => Err(StartContainerError::Create(unexpected(&other))),
@@ -326,6 +351,57 @@ impl Runtime for NativeRuntime {
             Some((other, _)) => Err(ExecError::Runtime(unexpected(&other))),
             None => Err(not_running()),
         }
+    }
+
+    async fn open_exec(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        request: SessionRequest,
+    ) -> Result<Session, ExecError> {
+        let (container, of) = (container.clone(), container);
+        self.session(pod, of, Call::OpenExec { container, request })
+            .await
+    }
+
+    async fn attach(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        streams: Streams,
+    ) -> Result<Session, ExecError> {
+        let (container, of) = (container.clone(), container);
+        self.session(pod, of, Call::Attach { container, streams })
+            .await
+    }
+
+    async fn update_volume(
+        &self,
+        pod: &PodUid,
+        volume: &str,
+        files: VolumeFiles,
+    ) -> Result<(), RuntimeError> {
+        let what = format!("update volume \"{volume}\" of pod {pod}");
+        let no_pod = || RuntimeError::NoPod(pod.clone());
+        let client = self.client(pod).await.ok_or_else(no_pod)?;
+        if !client.abilities().sessions {
+            return Err(RuntimeError::Failed(format!("{what}: {OLD_SHIM}")));
+        }
+        let volume = volume.to_owned();
+        let content = [(volume.clone(), files)].into();
+        let content = volume_files::pack(&content).map_err(|error| failed(&what, &error))?;
+        let asked = client.ask_with(Call::UpdateVolume { volume }, vec![content.into()]);
+        match asked.await {
+            Some((Answer::VolumeUpdated(updated), _)) => {
+                updated.map_err(|text| RuntimeError::Failed(format!("{what}: {text}")))
+            }
+            Some((other, _)) => Err(RuntimeError::Failed(unexpected(&other))),
+            None => Err(no_pod()),
+        }
+    }
+
+    fn log_dir(&self) -> &Path {
+        &self.log_dir
     }
 
     async fn tcp_socket(&self, uid: &PodUid, family: Family) -> Result<OwnedFd, RuntimeError> {

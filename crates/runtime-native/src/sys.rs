@@ -299,6 +299,18 @@ fn checked(result: c_long) -> Result<c_long> {
     Ok(result)
 }
 
+/// Has what is large given back to the system as soon as it is freed.
+///
+/// The C library takes the size of what is freed for a sign that as much will be wanted again, and then
+/// keeps it; a shim that has once passed on a large secret would never be small again.
+pub(crate) fn give_back_large_allocations() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: takes no pointers; sets to its own initial value what would change by itself otherwise.
+        let _not_changed = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024) };
+    }
+}
+
 /// Gives back the pages of program and libraries that are as they are on disk; those still needed come
 /// back one by one.
 ///

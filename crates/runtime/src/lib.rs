@@ -10,15 +10,17 @@
 //!
 //! Start reading at [`Runtime`].
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::{TerminationMessage, User, Volume, VolumeMount};
 use probelet_model::time::Wall;
+pub use probelet_model::volume::{VolumeFile, VolumeFiles};
 use serde::{Deserialize, Serialize};
 
 /// A runtime of containers.
@@ -79,12 +81,101 @@ pub trait Runtime: Send + Sync + 'static {
         request: ExecRequest,
     ) -> impl Future<Output = Result<ExecOutput, ExecError>> + Send;
 
+    /// Runs a command in a running container with streams of its own, as long as it likes; environment,
+    /// user and working directory as [`Runtime::exec`], on a terminal with `TERM=xterm`. Answers when the
+    /// command has been executed, or could not be. Dropping the session closes the streams, which hangs up a
+    /// terminal, and, as upstream, does not end the command; the end of the caller's process does the same.
+    /// The end of the container ends the command.
+    ///
+    /// Upstream: containerd internal/cri/server/container_execsync.go, execInternal.
+    /// Shown by: streams_are_separate_and_the_exit_code_is_exact,
+    /// a_dropped_session_closes_its_streams_and_ends_nothing, a_session_ends_with_its_container.
+    fn open_exec(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        request: SessionRequest,
+    ) -> impl Future<Output = Result<Session, ExecError>> + Send;
+
+    /// Joins the streams of a running container's main process: what it writes from now on, and its stdin
+    /// if it has one ([`ContainerConfig::stdin`]). The session ends when the container does. Several may join;
+    /// each gets all of the output, and one that does not read its copy holds the container's output up, but
+    /// not for longer than ten seconds, after which its session ends with an error.
+    ///
+    /// That upstream ends a session with the end of its client's input, unless the container's
+    /// [`ContainerConfig::stdin_once`] is set, is the caller's to do: by dropping the session.
+    ///
+    /// Upstream: containerd internal/cri/server/container_attach.go, attachContainer.
+    /// Shown by: several_see_what_comes_after_they_joined, an_agent_that_comes_back_can_join.
+    fn attach(
+        &self,
+        pod: &PodUid,
+        container: &ContainerId,
+        streams: Streams,
+    ) -> impl Future<Output = Result<Session, ExecError>> + Send;
+
+    /// Gives a volume of [`PodConfig::volume_files`] new content, all of it at one moment for whoever reads
+    /// it. Changes nothing if the content is that already, or if it cannot be written.
+    ///
+    /// Upstream: pkg/volume/util/atomic_writer.go, Write.
+    /// Shown by: an_update_is_seen_at_one_moment, what_cannot_be_written_is_said_and_changes_nothing.
+    fn update_volume(
+        &self,
+        pod: &PodUid,
+        volume: &str,
+        files: VolumeFiles,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Where the logs are; [`log_path`] says where below.
+    fn log_dir(&self) -> &Path;
+
     /// A fresh, unconnected, non-blocking TCP socket that belongs to the pod's network namespace.
     fn tcp_socket(
         &self,
         pod: &PodUid,
         family: Family,
     ) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+}
+
+/// Which streams of a process are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// Its stdin.
+    pub stdin: bool,
+    /// Its stdout.
+    pub stdout: bool,
+    /// Its stderr; on a terminal it comes with stdout.
+    pub stderr: bool,
+}
+
+/// A command with streams of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRequest {
+    /// Command and arguments, taken as they are; never empty.
+    pub argv: Vec<String>,
+    /// What is connected; what is not reads nothing and is thrown away.
+    pub streams: Streams,
+    /// On a terminal of its own (a pty of the container).
+    pub tty: bool,
+}
+
+/// The near ends of a process's streams, all of them non-blocking: pipes, or one terminal several times.
+#[derive(Debug)]
+pub struct Session {
+    /// What is written here the process reads; closed, it meets the end. A terminal has no such end: what
+    /// stands for it there is the character 4. `None` if not asked for, or if there is none to join.
+    pub stdin: Option<OwnedFd>,
+    /// What the process writes. `None` if not asked for. At the end of a command on a terminal, reading fails
+    /// with `EIO`. Whatever else holds the far end, such as a daemon the command has left, keeps it from
+    /// ending; then `ended` tells when to stop.
+    pub stdout: Option<OwnedFd>,
+    /// What the process writes to stderr; never on a terminal.
+    pub stderr: Option<OwnedFd>,
+    /// The terminal's near end, for its size (`TIOCSWINSZ`) alone; where there is a terminal.
+    pub terminal: Option<OwnedFd>,
+    /// How it ended: its exit code, 128 plus the signal if a signal ended it. Of an attached container, when
+    /// that ends. Comes when all it wrote can be read from `stdout` and `stderr`.
+    pub ended: tokio::sync::oneshot::Receiver<Result<i32, ExecError>>,
 }
 
 /// What the agent reads events from: bounded only by the number of containers, as each has one exit.
@@ -162,6 +253,10 @@ pub struct PodConfig {
     pub network: Network,
     /// The volumes that containers may mount, checked or made now.
     pub volumes: Vec<Volume>,
+    /// The content of those volumes that are made of objects (`VolumeSource::Files`), by volume name; of each
+    /// there must be one. A runtime does not remember it: in a [`PodRecord`] this is empty.
+    #[serde(default)]
+    pub volume_files: BTreeMap<String, VolumeFiles>,
 }
 
 /// How a pod meets the network.
@@ -197,6 +292,16 @@ pub struct ContainerConfig {
     /// Where its last words are read from when it has ended.
     #[serde(default)]
     pub termination_message: TerminationMessage,
+    /// Its stdin stays open for whoever attaches; else it reads nothing.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Its stdin ends when the first who attached to it goes.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// It runs on a terminal of its own, with `TERM=xterm` unless the environment says otherwise; what it
+    /// writes is logged as stdout.
+    #[serde(default)]
+    pub tty: bool,
 }
 
 /// A container that runs.

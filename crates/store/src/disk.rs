@@ -448,6 +448,7 @@ mod tests {
             version: Version(version),
             kind: ChangeKind::Added,
             object: Arc::new(json!({"at": version})),
+            before: None,
         }
     }
 

@@ -69,6 +69,9 @@ pub struct Change {
     /// The object after the change; of a deleted one its last state, stamped with the version of the
     /// deletion, as a Kubernetes watch shows it.
     pub object: Arc<Value>,
+    /// The object before the change; `None` if it was not there. A reader that selects objects by what is
+    /// in them learns from it that one has just entered or left its selection.
+    pub before: Option<Arc<Value>>,
 }
 
 /// What happened to an object.
@@ -99,6 +102,14 @@ pub(crate) fn stamp(value: &mut Value, version: Version) -> bool {
         Value::String(version.to_string()),
     );
     true
+}
+
+/// The version in `metadata.resourceVersion`: the other way round than [`stamp`].
+pub(crate) fn stamped(value: &Value) -> Version {
+    value["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

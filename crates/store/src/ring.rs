@@ -117,6 +117,7 @@ mod tests {
             version: Version(version),
             kind: ChangeKind::Modified,
             object: Arc::new(Value::Null),
+            before: None,
         }
     }
 
@@ -155,6 +156,7 @@ mod tests {
         for version in 1..=3 {
             ring.push(Change {
                 object: Arc::clone(&heavy),
+                before: None,
                 ..change(version)
             });
         }
@@ -167,6 +169,7 @@ mod tests {
         let heavier = Arc::new(Value::Array(vec![Value::Null; HEAVIEST + 1]));
         ring.push(Change {
             object: heavier,
+            before: None,
             ..change(4)
         });
         assert_eq!(

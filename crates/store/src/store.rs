@@ -1,6 +1,6 @@
 //! The store itself: contents in memory, one writer at a time, and a file below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use probelet_model::id::{Kind, ObjectKey};
 use tokio::sync::watch;
 
 use crate::disk::{self, Disk, OpenError};
-use crate::object::{Change, ChangeKind, Object, Version};
+use crate::object::{Change, ChangeKind, Object, Version, stamped};
 use crate::ring::{Gone, Ring};
 use crate::transaction::Transaction;
 use crate::watch::Watch;
@@ -156,6 +156,49 @@ impl Store {
         )
     }
 
+    /// The objects of a kind in one namespace by key, and the version this was true at.
+    #[must_use]
+    pub fn list_in(&self, kind: Kind, namespace: &str) -> (Vec<Object>, Version) {
+        let contents = self.memory.contents();
+        (
+            contents.in_namespace(kind, namespace).cloned().collect(),
+            contents.version(),
+        )
+    }
+
+    /// All objects of a kind by key, as they were at `version`.
+    ///
+    /// # Errors
+    /// [`Gone`] if the changes since then are no longer remembered.
+    pub fn list_at(&self, kind: Kind, version: Version) -> Result<Vec<Object>, Gone> {
+        let contents = self.memory.contents();
+        let mut then: BTreeMap<&ObjectKey, Object> = contents
+            .of_kind(kind)
+            .map(|object| (&object.key, object.clone()))
+            .collect();
+        let mut undone = BTreeSet::new();
+        for change in contents.after(version)? {
+            // Of each key, the first change tells how it was before all of them.
+            if change.key.kind != kind || !undone.insert(&change.key) {
+                continue;
+            }
+            match &change.before {
+                None => {
+                    then.remove(&change.key);
+                }
+                Some(before) => {
+                    let object = Object {
+                        key: change.key.clone(),
+                        version: stamped(before),
+                        value: Arc::clone(before),
+                    };
+                    then.insert(&change.key, object);
+                }
+            }
+        }
+        Ok(then.into_values().collect())
+    }
+
     /// Applies what `write` does to the transaction, all of it together, or nothing if it errs. Returns
     /// its answer and the version of the last change, or the present version if nothing changed.
     ///
@@ -220,6 +263,17 @@ impl Store {
     /// [`Gone`] if they are no longer remembered.
     pub fn watch_kinds(&self, from: Version, kinds: &[Kind]) -> Result<Watch, Gone> {
         Watch::new(Arc::clone(&self.memory), from, kinds.to_vec())
+    }
+
+    /// Whether the disk takes what is written; it is asked nothing.
+    ///
+    /// # Errors
+    /// [`DiskError`], the last one, as long as nothing has been written since.
+    pub fn healthy(&self) -> Result<(), DiskError> {
+        match &self.backing {
+            Backing::File(writer) => writer.healthy(),
+            Backing::Nothing | Backing::ReadOnly => Ok(()),
+        }
     }
 
     /// Writes everything down and lets go of the file. Writes after this are seen in memory only, and a
@@ -325,6 +379,18 @@ impl Contents {
             .range(first..)
             .map(|(_, object)| object)
             .take_while(move |object| object.key.kind == kind)
+    }
+
+    pub(crate) fn in_namespace(
+        &self,
+        kind: Kind,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Object> {
+        let first = ObjectKey::new(kind, namespace, "");
+        self.objects
+            .range(first..)
+            .map(|(_, object)| object)
+            .take_while(move |object| object.key.kind == kind && object.key.namespace == namespace)
     }
 
     pub(crate) fn after(&self, version: Version) -> Result<impl Iterator<Item = &Change>, Gone> {

@@ -184,6 +184,7 @@ impl<'a> Transaction<'a> {
             return Err(WriteError::Malformed(key));
         }
         self.version = version;
+        let before = self.get(&key).map(|there| Arc::clone(&there.value));
         let object = Object {
             key,
             version,
@@ -194,6 +195,7 @@ impl<'a> Transaction<'a> {
             version,
             kind,
             object: Arc::clone(&object.value),
+            before,
         });
         Ok(object)
     }

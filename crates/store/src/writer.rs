@@ -69,6 +69,8 @@ struct Progress {
     /// How many attempts have failed, and how the last of them did.
     failures: u64,
     failure: Option<DiskError>,
+    /// Whether the last attempt failed.
+    failing: bool,
 }
 
 impl Progress {
@@ -93,6 +95,7 @@ impl Writer {
             durable: version,
             failures: 0,
             failure: None,
+            failing: false,
         };
         let shared = Arc::new(Shared {
             queue: Mutex::new(queue),
@@ -158,6 +161,15 @@ impl Writer {
             .await;
         let done = done.expect("the sender lives in `shared`, which this writer holds");
         done.verdict(version, failures).expect("waited for")
+    }
+
+    /// How the last attempt to write failed, if it did.
+    pub(crate) fn healthy(&self) -> Result<(), DiskError> {
+        let progress = self.shared.progress.borrow();
+        match &progress.failure {
+            Some(error) if progress.failing => Err(error.clone()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Writes what waits, gives the file back and ends the thread.
@@ -269,8 +281,12 @@ impl Shared {
         let mut queue = self.lock();
         let written = result.is_ok();
         self.progress.send_modify(|progress| match result {
-            Ok(()) => progress.durable = version,
+            Ok(()) => {
+                progress.durable = version;
+                progress.failing = false;
+            }
             Err(error) => {
+                progress.failing = true;
                 tracing::warn!(%error, "will try again");
                 progress.failures += 1;
                 progress.failure = Some(error);

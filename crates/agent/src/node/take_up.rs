@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use probelet_api::registry::placing;
 use probelet_engine::input::{Exit, Origin, Standing, StandingContainer};
 use probelet_engine::memory::PodMemory;
 use probelet_model::id::{Kind, PodUid};
@@ -26,6 +27,10 @@ impl<R: Runtime> Node<R> {
             }
         }
         for object in self.store.list(Kind::Pod).0 {
+            if placing::is_waiting(&object.value) {
+                self.waiting_pod_changed(&object.key, &object.value);
+                continue;
+            }
             let Some(pod) = decoded(&object, Pod::from_value) else {
                 continue;
             };

@@ -27,10 +27,12 @@ impl<R: Runtime> Node<R> {
         self.tell_at(now, key, what);
     }
 
-    pub(super) fn report(&self, report: Report) {
+    pub(super) fn report(&mut self, report: Report) {
+        self.explanations.take(&report);
         let Some(key) = self.pods.get(&report.pod).map(|known| known.key.clone()) else {
             return;
         };
+        self.metrics.take(&report, &key);
         if self.happenings.receiver_count() == 0 {
             return;
         }

@@ -23,7 +23,7 @@ pub(crate) fn service(
         .iter()
         .filter_map(|one| match &one.object {
             Object::Pod(pod) => Some((one, pod)),
-            Object::Service(_) => None,
+            Object::Service(_) | Object::Other => None,
         })
         .filter(|(one, pod)| {
             one.owner.namespace == subject.owner.namespace && service.selects(&pod.meta.labels)

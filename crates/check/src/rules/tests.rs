@@ -502,11 +502,11 @@ fn services() {
 #[test]
 fn fields_that_up_does_not_carry_out_are_one_finding_an_object() {
     in_container(
-        "tty: true\nenv: [{name: A, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
+        "resources: {limits: {cpu: 1}}\nvolumeDevices: [{name: a, devicePath: /a}]",
         &[(
-            9,
+            8,
             "not-carried-out",
-            "does not carry out spec.containers[0].env[0].valueFrom, spec.containers[0].tty",
+            "does not carry out spec.containers[0].resources.limits, spec.containers[0].volumeDevices",
         )],
     );
 }

@@ -7,7 +7,7 @@ use probelet_model::probe::{Outcome, OutcomeStatus, ProbeKind, ProberError, Verd
 use probelet_model::status::Phase;
 
 use super::PodMachine;
-use crate::effect::{Effect, EventKind};
+use crate::effect::{Counted, Effect, Event, EventKind};
 use crate::gate::View;
 use crate::input::AttemptId;
 use crate::node::Turn;
@@ -41,39 +41,51 @@ impl PodMachine {
             return turn.stale();
         };
         let name = self.containers[index].name.clone();
-        match result {
-            Ok(Outcome {
-                status: OutcomeStatus::Success,
-                ..
-            }) => {}
-            Ok(Outcome {
-                status: OutcomeStatus::Warning,
-                output,
-                ..
-            }) => {
-                let message = format!("{kind} probe warning: {output}");
-                self.event(
-                    turn,
-                    Some(&name),
-                    EventKind::Warning,
-                    "ProbeWarning",
-                    message,
-                );
-            }
-            Ok(Outcome {
-                status: OutcomeStatus::Failure,
-                output,
-                ..
-            }) => {
-                let message = format!("{kind} probe failed: {output}");
-                self.event(turn, Some(&name), EventKind::Warning, "Unhealthy", message);
-            }
+        let counted = if let Answer::Counted {
+            run,
+            threshold,
+            changed,
+            ..
+        } = answer
+        {
+            Some(Counted {
+                probe: kind,
+                run,
+                threshold,
+                duration,
+                changed,
+            })
+        } else {
+            None
+        };
+        let told = match result {
+            Ok(outcome) => match outcome.status {
+                OutcomeStatus::Success => None,
+                OutcomeStatus::Warning => {
+                    let message = format!("{kind} probe warning: {}", outcome.output);
+                    Some(("ProbeWarning", message))
+                }
+                OutcomeStatus::Failure => {
+                    let message = format!("{kind} probe failed: {}", outcome.output);
+                    Some(("Unhealthy", message))
+                }
+            },
             Err(error) => {
                 let message =
                     format!("{kind} probe errored and resulted in unknown state: {error}");
-                self.event(turn, Some(&name), EventKind::Warning, "Unhealthy", message);
+                Some(("Unhealthy", message))
             }
-        }
+        };
+        turn.out.extend(told.map(|(reason, message)| {
+            Effect::Event(Event {
+                pod: self.pod.uid.clone(),
+                container: Some(name.clone()),
+                kind: EventKind::Warning,
+                reason,
+                message,
+                attempt: counted,
+            })
+        }));
         let what = match (result, answer) {
             (
                 Ok(outcome),

@@ -66,10 +66,16 @@ impl PodMachine {
                     self.container_exited(&id, exit, turn);
                 }
             }
-            Err(ContainerFailure::Create(message)) => {
+            Err(failure @ (ContainerFailure::Config(_) | ContainerFailure::Create(_))) => {
+                let (reason, message) = match failure {
+                    ContainerFailure::Config(message) => ("CreateContainerConfigError", message),
+                    ContainerFailure::Create(message) | ContainerFailure::Command(message) => {
+                        ("CreateContainerError", message)
+                    }
+                };
                 let container = &mut self.containers[index];
                 container.state = State::Idle;
-                container.waiting = Some(waiting("CreateContainerError", message.clone()));
+                container.waiting = Some(waiting(reason, message.clone()));
                 container.retry_at = Some(turn.now.mono + SANDBOX_RETRY);
                 let text = format!("Error: {message}");
                 self.tell(index, EventKind::Warning, "Failed", &text, turn);

@@ -12,7 +12,7 @@ use probelet_engine::report::What;
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::{Container, Pod, RestartPolicy};
 use probelet_model::probe::{OutcomeStatus, PortRef, ProbeKind};
-use probelet_model::service::{Endpoints, Service};
+use probelet_model::service::{EndpointSlice, Endpoints, Service};
 use probelet_model::status::{ConditionKind, ContainerState, ContainerStatus, PodStatus};
 
 use super::world::World;
@@ -20,11 +20,14 @@ use super::world::World;
 /// What is left to a container whose grace is used up.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
 
+/// The Endpoints of a Service, and its slices.
+type Published = (Endpoints, Vec<EndpointSlice>);
+
 /// A witness who knows only inputs and effects.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pods: BTreeMap<PodUid, PodSeen>,
-    services: BTreeMap<String, (Arc<Service>, Option<Endpoints>)>,
+    services: BTreeMap<String, (Arc<Service>, Option<Published>)>,
     /// Attempts under way, by run and kind.
     under_way: BTreeMap<(ContainerId, ProbeKind), u64>,
     by_attempt: BTreeMap<u64, (ContainerId, ProbeKind)>,
@@ -162,8 +165,9 @@ impl Checks {
                 for change in &commit.endpoints {
                     let entry = self.services.get_mut(&change.service.name);
                     let (_, committed) = entry.expect("only known Services have endpoints");
-                    assert_ne!(committed.as_ref(), Some(&change.endpoints), "only changes");
-                    *committed = Some(change.endpoints.clone());
+                    let new = (change.endpoints.clone(), change.slices.clone());
+                    assert_ne!(committed.as_ref(), Some(&new), "only changes");
+                    *committed = Some(new);
                 }
             }
             Effect::StartPod { pod, .. } => {
@@ -437,7 +441,9 @@ impl Checks {
     pub(crate) fn drained(&mut self) {
         self.acted.clear();
         for (service, committed) in self.services.values() {
-            let Some(committed) = committed else { continue };
+            let Some((committed, _)) = committed else {
+                continue;
+            };
             assert_eq!(
                 addresses(committed),
                 self.expected(service),

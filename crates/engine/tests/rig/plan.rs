@@ -9,6 +9,7 @@ use probelet_model::pod::{
     TerminationMessage, User,
 };
 use probelet_model::probe::{Handler, PortRef, Probe, ProbeKind};
+use probelet_model::resources::Resources;
 use probelet_model::service::{Service, ServicePort};
 
 /// Seconds, whole or not.
@@ -119,6 +120,8 @@ pub(crate) fn pod(name: &str) -> PodPlan {
             host_network: false,
             hostname: name.to_owned(),
             subdomain: None,
+            service_account: "default".to_owned(),
+            enable_service_links: true,
             deletion: None,
         },
         containers: Vec::new(),
@@ -196,6 +199,10 @@ pub(crate) fn container(name: &str) -> ContainerPlan {
             argv: vec!["/app".to_owned()],
             working_dir: None,
             env: Vec::new(),
+            env_from: Vec::new(),
+            stdin: false,
+            stdin_once: false,
+            tty: false,
             ports: Vec::new(),
             volume_mounts: Vec::new(),
             user: User::default(),
@@ -207,6 +214,7 @@ pub(crate) fn container(name: &str) -> ContainerPlan {
             restart_policy: None,
             restart_rules: Vec::new(),
             termination_message: TerminationMessage::default(),
+            resources: Resources::default(),
         },
         lives: vec![Life {
             start: Start::Well,

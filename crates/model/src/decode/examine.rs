@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1 as api;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Object, drop_server_fields, merge, shape};
+use super::{Object, Options, drop_server_fields, judge, merge, shape};
 use crate::field::{FieldError, FieldPath};
 use crate::id::Kind;
 use crate::validate::{self, Errors};
@@ -37,6 +37,28 @@ pub(crate) fn service(mut value: Value) -> Examined {
     examine(Kind::Service, value, |wire: &api::Service, errors| {
         Object::Service(validate::service::service(wire, errors))
     })
+}
+
+/// What an API server refuses of an object in which there is no Pod.
+pub(crate) fn other(kind: Kind, mut value: Value) -> Vec<FieldError> {
+    drop_server_fields(&mut value);
+    defaults::apply(kind, &mut value);
+    let judged = judge(kind, &value, &Options::default());
+    judged.err().unwrap_or_default()
+}
+
+/// What an API server refuses of a ReplicaSet or Deployment, but for what is in its template.
+pub(crate) fn workload(kind: Kind, value: &Value) -> Vec<FieldError> {
+    let mut value = value.clone();
+    drop_server_fields(&mut value);
+    defaults::apply(kind, &mut value);
+    let is_generated = value["metadata"]["generateName"]
+        .as_str()
+        .is_some_and(|prefix| !prefix.is_empty());
+    let name = FieldPath::root().field("metadata").field("name");
+    let mut errors = super::workload::own_errors(kind, &value);
+    errors.retain(|error| !(is_generated && error.path == name && error.is_required()));
+    errors
 }
 
 /// What is wrong with the shape of an object that Probelet has no type for.

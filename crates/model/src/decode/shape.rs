@@ -64,8 +64,13 @@ fn read_once<T: DeserializeOwned>(value: &Value) -> Result<(T, Vec<FieldPath>), 
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(ignored_path(&path));
-    match T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note)) {
+    // Boxed, so that it is of one type whatever `T` is: what Pods have in common with all that makes Pods is then
+    // compiled once.
+    let mut note: Box<dyn FnMut(serde_ignored::Path<'_>) + '_> =
+        Box::new(|path| unknown.push(ignored_path(&path)));
+    let read = T::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
+    drop(note);
+    match read {
         Ok(object) => Ok((object, unknown)),
         Err(error) => Err(TypeError {
             path: error_path(&track.path()),
@@ -112,7 +117,7 @@ impl TypeError {
 
     fn explain(&self, got: Option<&Value>) -> String {
         let Some(expected) = self.expected() else {
-            return self.message.clone();
+            return bytes(&self.message).unwrap_or_else(|| self.message.clone());
         };
         let in_range = !self.message.starts_with("invalid value");
         let expected = match expected {
@@ -143,6 +148,24 @@ impl TypeError {
             None => Value::Null,
         }
     }
+}
+
+/// What is said of a text that is not base64; none of it, which may be a secret.
+///
+/// Upstream: Go src/encoding/base64/base64.go, CorruptInputError.Error.
+/// Shown by: secrets_are_validated.
+fn bytes(message: &str) -> Option<String> {
+    const STARTS: [&str; 4] = [
+        "Invalid symbol",
+        "Invalid last symbol",
+        "Invalid padding",
+        "Invalid input length",
+    ];
+    let is_base64 = STARTS.iter().any(|start| message.starts_with(start));
+    let offset = message
+        .rsplit_once("offset ")
+        .map(|(_, offset)| format!(" at input byte {}", offset.trim_end_matches('.')));
+    is_base64.then(|| format!("illegal base64 data{}", offset.unwrap_or_default()))
 }
 
 fn describe(value: &Value) -> String {

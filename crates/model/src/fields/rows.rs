@@ -39,26 +39,29 @@ pub(super) const OBJECT: &[Row] = &[
     ("metadata.creationTimestamp", CarriedOut),
     ("metadata.deletionGracePeriodSeconds", CarriedOut),
     ("metadata.deletionTimestamp", CarriedOut),
+    ("metadata.finalizers", CarriedOut),
+    ("metadata.generateName", CarriedOut),
     ("metadata.generation", CarriedOut),
     ("metadata.labels", CarriedOut),
     ("metadata.managedFields", ClusterOnly),
     ("metadata.name", CarriedOut),
     ("metadata.namespace", CarriedOut),
-    (
-        "metadata.ownerReferences",
-        Warn("nothing here deletes what has lost its owner, ignored"),
-    ),
+    ("metadata.ownerReferences", CarriedOut),
     ("metadata.resourceVersion", CarriedOut),
     ("metadata.selfLink", ClusterOnly),
     ("metadata.uid", CarriedOut),
 ];
 
+/// Below `spec` of a Pod.
+///
+/// Differs: whatever the account is and `automountServiceAccountToken` says, no token is mounted: there is
+/// nobody here who would ask a pod for one.
 pub(super) const POD: &[Row] = &[
     ("spec.activeDeadlineSeconds", CarriedOut),
     ("spec.affinity", IGNORED),
     ("spec.automountServiceAccountToken", ClusterOnly),
     ("spec.dnsPolicy", Only(&[Text("ClusterFirst")])),
-    ("spec.enableServiceLinks", ClusterOnly),
+    ("spec.enableServiceLinks", CarriedOut),
     ("spec.hostIPC", OFF),
     ("spec.hostNetwork", CarriedOut),
     ("spec.hostPID", OFF),
@@ -81,20 +84,16 @@ pub(super) const POD: &[Row] = &[
     ("spec.securityContext.runAsGroup", CarriedOut),
     ("spec.securityContext.runAsNonRoot", CarriedOut),
     ("spec.securityContext.runAsUser", CarriedOut),
-    (
-        "spec.serviceAccount",
-        Case(&[("default", ClusterOnly), ("", ClusterOnly)], &NO_TOKEN),
-    ),
-    (
-        "spec.serviceAccountName",
-        Case(&[("default", ClusterOnly), ("", ClusterOnly)], &NO_TOKEN),
-    ),
+    ("spec.serviceAccount", ClusterOnly),
+    ("spec.serviceAccountName", ClusterOnly),
     ("spec.setHostnameAsFQDN", OFF),
     ("spec.shareProcessNamespace", OFF),
     ("spec.subdomain", CarriedOut),
     ("spec.terminationGracePeriodSeconds", CarriedOut),
     ("spec.tolerations", ClusterOnly),
     ("spec.topologySpreadConstraints", IGNORED),
+    ("spec.volumes[].configMap", CarriedOut),
+    ("spec.volumes[].downwardAPI", CarriedOut),
     (
         "spec.volumes[].emptyDir.medium",
         Only(&[Text(""), Text("Memory")]),
@@ -103,6 +102,11 @@ pub(super) const POD: &[Row] = &[
     ("spec.volumes[].hostPath.path", CarriedOut),
     ("spec.volumes[].hostPath.type", CarriedOut),
     ("spec.volumes[].name", CarriedOut),
+    ("spec.volumes[].projected.defaultMode", CarriedOut),
+    ("spec.volumes[].projected.sources[].configMap", CarriedOut),
+    ("spec.volumes[].projected.sources[].downwardAPI", CarriedOut),
+    ("spec.volumes[].projected.sources[].secret", CarriedOut),
+    ("spec.volumes[].secret", CarriedOut),
 ];
 
 /// Below each of `spec.containers[]` and `spec.initContainers[]`.
@@ -111,7 +115,13 @@ pub(super) const CONTAINER: &[Row] = &[
     ("command", CarriedOut),
     ("env[].name", CarriedOut),
     ("env[].value", CarriedOut),
-    ("env[].valueFrom", NotYet),
+    ("env[].valueFrom.configMapKeyRef", CarriedOut),
+    ("env[].valueFrom.fieldRef", CarriedOut),
+    ("env[].valueFrom.resourceFieldRef", CarriedOut),
+    ("env[].valueFrom.secretKeyRef", CarriedOut),
+    ("envFrom[].configMapRef", CarriedOut),
+    ("envFrom[].prefix", CarriedOut),
+    ("envFrom[].secretRef", CarriedOut),
     ("image", CarriedOut),
     ("imagePullPolicy", ClusterOnly),
     ("lifecycle.postStart.exec.command", CarriedOut),
@@ -140,11 +150,11 @@ pub(super) const CONTAINER: &[Row] = &[
     ("securityContext.runAsGroup", CarriedOut),
     ("securityContext.runAsNonRoot", CarriedOut),
     ("securityContext.runAsUser", CarriedOut),
-    ("stdin", OFF),
-    ("stdinOnce", OFF),
+    ("stdin", CarriedOut),
+    ("stdinOnce", CarriedOut),
     ("terminationMessagePath", CarriedOut),
     ("terminationMessagePolicy", CarriedOut),
-    ("tty", OFF),
+    ("tty", CarriedOut),
     ("volumeMounts[].mountPath", CarriedOut),
     ("volumeMounts[].mountPropagation", Only(&[Text("None")])),
     ("volumeMounts[].name", CarriedOut),
@@ -157,8 +167,6 @@ pub(super) const CONTAINER: &[Row] = &[
     ("volumeMounts[].subPathExpr", Only(&[Text("")])),
     ("workingDir", CarriedOut),
 ];
-
-const NO_TOKEN: Treatment = Warn("matters to a cluster only, ignored: no token is mounted");
 
 /// Below each of a container's three probes.
 pub(super) const PROBE: &[Row] = &[

@@ -33,7 +33,10 @@ impl Other {
             .split('/')
             .next()
             .is_some_and(|group| group.contains('.'))
-            || NOT_YET.iter().any(|(known, _)| *known == self.version);
+            || NOT_YET.iter().any(|(known, _)| *known == self.version)
+            || Kind::ALL
+                .iter()
+                .any(|kind| kind.api_version() == self.version);
         is_own && !self.is_known
     }
 
@@ -57,19 +60,12 @@ const NOT_YET: &[(&str, &[&str])] = &[
         "v1",
         &[
             "Binding",
-            "ConfigMap",
-            "Endpoints",
-            "Event",
             "LimitRange",
-            "Namespace",
-            "Node",
             "PersistentVolume",
             "PersistentVolumeClaim",
             "PodTemplate",
             "ReplicationController",
             "ResourceQuota",
-            "Secret",
-            "ServiceAccount",
         ],
     ),
     (
@@ -85,20 +81,12 @@ const NOT_YET: &[(&str, &[&str])] = &[
     ("apiregistration.k8s.io/v1", &["APIService"]),
     (
         "apps/v1",
-        &[
-            "ControllerRevision",
-            "DaemonSet",
-            "Deployment",
-            "ReplicaSet",
-            "StatefulSet",
-        ],
+        &["ControllerRevision", "DaemonSet", "StatefulSet"],
     ),
     ("autoscaling/v1", &["HorizontalPodAutoscaler"]),
     ("autoscaling/v2", &["HorizontalPodAutoscaler"]),
     ("batch/v1", &["CronJob", "Job"]),
     ("certificates.k8s.io/v1", &["CertificateSigningRequest"]),
-    ("coordination.k8s.io/v1", &["Lease"]),
-    ("discovery.k8s.io/v1", &["EndpointSlice"]),
     ("events.k8s.io/v1", &["Event"]),
     (
         "flowcontrol.apiserver.k8s.io/v1",
@@ -114,7 +102,6 @@ const NOT_YET: &[(&str, &[&str])] = &[
             "ServiceCIDR",
         ],
     ),
-    ("node.k8s.io/v1", &["RuntimeClass"]),
     ("policy/v1", &["PodDisruptionBudget"]),
     (
         "rbac.authorization.k8s.io/v1",
@@ -162,19 +149,24 @@ pub(super) fn of(node: &Node) -> Result<Known, (Position, FieldError)> {
         .text("apiVersion")
         .ok_or_else(|| required("apiVersion"))?;
     let (kind, position) = node.text("kind").ok_or_else(|| required("kind"))?;
-    match (version, kind) {
-        ("v1", "Pod") => Ok(Known::CarriedOut(Kind::Pod)),
-        ("v1", "Service") => Ok(Known::CarriedOut(Kind::Service)),
-        ("v1", "List") => Ok(Known::List(None)),
-        ("v1", "PodList") => Ok(Known::List(Some(Kind::Pod))),
-        ("v1", "ServiceList") => Ok(Known::List(Some(Kind::Service))),
-        _ => Ok(Known::Other(Other {
-            version: version.to_owned(),
-            kind: kind.to_owned(),
-            at: position,
-            is_known: NOT_YET
-                .iter()
-                .any(|(known, kinds)| *known == version && kinds.contains(&kind)),
-        })),
+    if let Some(kind) = Kind::named(version, kind) {
+        return Ok(Known::CarriedOut(kind));
     }
+    if (version, kind) == ("v1", "List") {
+        return Ok(Known::List(None));
+    }
+    if let Some(item) = kind
+        .strip_suffix("List")
+        .and_then(|kind| Kind::named(version, kind))
+    {
+        return Ok(Known::List(Some(item)));
+    }
+    Ok(Known::Other(Other {
+        version: version.to_owned(),
+        kind: kind.to_owned(),
+        at: position,
+        is_known: NOT_YET
+            .iter()
+            .any(|(known, kinds)| *known == version && kinds.contains(&kind)),
+    }))
 }

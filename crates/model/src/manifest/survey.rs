@@ -14,6 +14,7 @@ use super::workload::Workload;
 use super::{Diagnostic, Origin, Source};
 use crate::decode::Object;
 use crate::decode::examine::{self, Examined};
+use crate::decode::template;
 use crate::field::{FieldError, FieldPath};
 use crate::id::Kind;
 use crate::yaml::{self, Node, Position};
@@ -141,12 +142,18 @@ impl Survey {
 
     fn node(&mut self, source: &str, node: &Node) {
         match kinds::of(node) {
-            Ok(Known::CarriedOut(kind)) => self.own(source, kind, node),
+            Ok(Known::CarriedOut(kind @ (Kind::Pod | Kind::Service))) => {
+                self.own(source, kind, node);
+            }
+            Ok(Known::CarriedOut(kind)) => match Workload::of(kind.api_version(), kind.as_str()) {
+                Some(workload) => self.template(source, workload, node),
+                None => self.other(source, kind, node),
+            },
             Ok(Known::List(item_kind)) => {
                 for item in node.list("items").unwrap_or_default() {
                     let mut item = item.clone();
                     if let Some(kind) = item_kind {
-                        item.set_missing("apiVersion", "v1");
+                        item.set_missing("apiVersion", kind.api_version());
                         item.set_missing("kind", kind.as_str());
                     }
                     self.node(source, &item);
@@ -169,7 +176,7 @@ impl Survey {
         let value = node.to_value();
         let (examined, replicas) = match kind {
             Kind::Service => (examine::service(value.clone()), None),
-            Kind::Pod | Kind::Endpoints | Kind::Event => (examine::pod(value.clone()), Some(1)),
+            _ => (examine::pod(value.clone()), Some(1)),
         };
         let written = Written {
             source,
@@ -180,6 +187,15 @@ impl Survey {
             pod: FieldPath::root(),
         };
         self.take(written, examined, Vec::new());
+    }
+
+    /// An object in which there is no Pod: only whether an API server would take it is looked at.
+    fn other(&mut self, source: &str, kind: Kind, node: &Node) {
+        let errors = examine::other(kind, node.to_value());
+        if errors.is_empty() {
+            *self.skipped.entry(kind.as_str().to_owned()).or_default() += 1;
+        }
+        self.refuse(source, node, errors);
     }
 
     /// An object that makes Pods.
@@ -221,7 +237,7 @@ impl Survey {
             replicas,
             pod,
         } = written;
-        let place = |error: FieldError| moved(error, &pod);
+        let place = |error: FieldError| template::moved(error, &pod);
         // Where its owner's rules speak of a field of the template, the template's own need not.
         let own = errors.len();
         for error in examined.invalid.into_iter().map(place) {
@@ -286,24 +302,9 @@ fn owner(kind: &'static str, value: &Value) -> Owner {
     }
 }
 
-/// The Pod that a template makes, in the namespace of its owner.
+/// The Pod that a workload's template makes.
 fn pod_of(workload: Workload, template: &Value, whole: &Value, owner: &Owner) -> Value {
-    let mut metadata = template
-        .get("metadata")
-        .cloned()
-        .unwrap_or_else(|| json!({}));
-    if let Some(fields) = metadata.as_object_mut() {
-        // What is written here is the controller's to choose, and not looked at upstream.
-        fields.insert("name".to_owned(), json!("template"));
-        fields.insert("namespace".to_owned(), json!(owner.namespace));
-        fields.remove("generateName");
-    }
-    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata });
-    for (name, value) in template.as_object().into_iter().flatten() {
-        if name != "metadata" {
-            pod[name.as_str()] = value.clone();
-        }
-    }
+    let mut pod = template::pod_of(template, &owner.namespace);
     if workload == Workload::StatefulSet {
         claim_volumes(&mut pod["spec"], whole);
     }
@@ -341,15 +342,4 @@ fn claim_volumes(spec: &mut Value, whole: &Value) {
                 .map(|name| json!({ "name": name, "emptyDir": {} })),
         );
     }
-}
-
-/// The error as it is of the manifest, where `pod` leads to the Pod.
-fn moved(error: FieldError, pod: &FieldPath) -> FieldError {
-    let path = pod.join(&error.path);
-    let message = error.message.replacen(
-        &format!("unknown field \"{}\"", error.path),
-        &format!("unknown field \"{path}\""),
-        1,
-    );
-    FieldError { path, message }
 }

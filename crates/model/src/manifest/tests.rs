@@ -6,10 +6,12 @@ mod fuzz;
 mod init;
 mod invalid;
 mod pods;
+mod references;
 mod services;
 mod surveys;
 mod texts;
 mod treatment;
+mod tutorials;
 mod workloads;
 
 use super::*;
@@ -138,6 +140,6 @@ fn only(loaded: Result<Loaded, Diagnostics>) -> ManifestObject {
 fn pod(text: &str) -> crate::pod::Pod {
     match only(load_text(text)).object {
         Object::Pod(pod) => pod,
-        Object::Service(service) => panic!("{service:?}"),
+        other => panic!("{other:?}"),
     }
 }

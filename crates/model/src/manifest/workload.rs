@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde_json::{Value, json};
 
-use crate::decode::examine::shape_of;
+use crate::decode::examine::{self, shape_of};
 use crate::field::{FieldError, FieldPath};
+use crate::id::Kind;
+use crate::validate::{self, Errors};
 
 /// A kind that makes Pods from a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +78,11 @@ impl Workload {
     pub(super) fn errors(self, value: &Value) -> Vec<FieldError> {
         let template = self.template();
         let mut errors = match self {
+            Self::Deployment => return examine::workload(Kind::Deployment, value),
+            Self::ReplicaSet => return examine::workload(Kind::ReplicaSet, value),
             Self::CronJob => shape_of::<batch::CronJob>(value).1,
             Self::DaemonSet => shape_of::<apps::DaemonSet>(value).1,
-            Self::Deployment => shape_of::<apps::Deployment>(value).1,
             Self::Job => shape_of::<batch::Job>(value).1,
-            Self::ReplicaSet => shape_of::<apps::ReplicaSet>(value).1,
             Self::ReplicationController => shape_of::<core::ReplicationController>(value).1,
             Self::StatefulSet => shape_of::<apps::StatefulSet>(value).1,
         };
@@ -143,19 +144,20 @@ impl Workload {
                     errors.push(FieldError::required(path, ""));
                     return;
                 };
-                let selector: LabelSelector =
-                    serde_json::from_value(written.clone()).unwrap_or_default();
-                if selector == LabelSelector::default() || written == &json!({}) {
+                let selector = serde_json::from_value(written.clone()).unwrap_or_default();
+                let selector =
+                    validate::selector::selector(&selector, &path, &mut Errors::default());
+                let selector = selector.unwrap_or_default();
+                if selector.is_empty() {
                     let kind = match self {
                         Self::DaemonSet => "daemonset",
-                        Self::StatefulSet => "statefulset",
-                        _ => "deployment",
+                        _ => "statefulset",
                     };
                     let detail = format!("empty selector is invalid for {kind}");
                     errors.push(FieldError::invalid(path, written.clone(), &detail));
                     return;
                 }
-                selects(&selector, &labels)
+                selector.matches(|key| labels.get(key).map(String::as_str))
             }
         };
         if !matches {
@@ -230,29 +232,4 @@ fn labels_of(path: &FieldPath, value: &Value) -> BTreeMap<String, String> {
     path.find(value)
         .and_then(|labels| serde_json::from_value(labels.clone()).ok())
         .unwrap_or_default()
-}
-
-/// Whether every label and every expression of a selector holds for these labels.
-///
-/// Upstream: apimachinery pkg/apis/meta/v1/helpers.go, LabelSelectorAsSelector.
-/// Shown by: a_selectors_expressions_all_hold, a_selector_is_there_and_selects_its_own_template.
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let holds = |rule: &LabelSelectorRequirement| {
-        let value = labels.get(&rule.key);
-        let listed =
-            value.is_some_and(|value| rule.values.iter().flatten().any(|one| one == value));
-        match rule.operator.as_str() {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    };
-    selector
-        .match_labels
-        .iter()
-        .flatten()
-        .all(|(key, value)| labels.get(key) == Some(value))
-        && selector.match_expressions.iter().flatten().all(holds)
 }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, filled, lifecycle, mount, name, name_once, names, port, probe, restart};
+use super::{
+    Errors, environment, filled, lifecycle, mount, name, name_once, port, probe, resources, restart,
+};
 use crate::field::FieldPath;
 use crate::id::ContainerName;
-use crate::pod::{Container, EnvVar, TerminationMessage, User, Volume};
+use crate::pod::{Container, TerminationMessage, User, Volume};
 use crate::probe::ProbeKind;
 
 /// What a container has to know of its pod.
@@ -103,12 +105,13 @@ fn common(
     let argv = argv(wire, scope, path.field("command"), errors);
     let termination_message = termination_message(wire, path, errors);
     let ports = port::ports(wire, scope.host_network, &path.field("ports"), errors);
-    let env = wire.env.as_deref().unwrap_or_default();
-    let env = self::env(env, &path.field("env"), errors);
+    let env = environment::env(wire, &path.field("env"), errors);
+    let env_from = environment::env_from(wire, &path.field("envFrom"), errors);
     let mounts = wire.volume_mounts.as_deref().unwrap_or_default();
     let mounts_path = path.field("volumeMounts");
     let volume_mounts = mount::volume_mounts(mounts, scope.volumes, &mounts_path, errors);
     pull_policy(wire, path.field("imagePullPolicy"), errors);
+    let resources = resources::resources(wire.resources.as_ref(), &path.field("resources"), errors);
     let user = user(wire, scope, &path.field("securityContext"), errors);
     let working_dir = working_dir(wire, path.field("workingDir"), errors);
     Container {
@@ -116,6 +119,7 @@ fn common(
         image: wire.image.clone().unwrap_or_default(),
         argv,
         working_dir,
+        env_from,
         env,
         ports,
         volume_mounts,
@@ -128,6 +132,10 @@ fn common(
         restart_policy: None,
         restart_rules: Vec::new(),
         termination_message,
+        stdin: wire.stdin.unwrap_or_default(),
+        stdin_once: wire.stdin_once.unwrap_or_default(),
+        tty: wire.tty.unwrap_or_default(),
+        resources,
     }
 }
 
@@ -211,28 +219,6 @@ fn pull_policy(wire: &api::Container, path: FieldPath, errors: &mut Errors) {
     {
         errors.unsupported(path, policy, POLICIES);
     }
-}
-
-/// A container's `env`, with the names checked.
-///
-/// Upstream: ValidateEnv.
-/// Shown by: containers_are_validated.
-fn env(wire: &[api::EnvVar], path: &FieldPath, errors: &mut Errors) -> Vec<EnvVar> {
-    let numbered = wire.iter().enumerate();
-    numbered
-        .map(|(index, wire)| {
-            let path = path.index(index).field("name");
-            if wire.name.is_empty() {
-                errors.required(path, "");
-            } else {
-                errors.invalid_each(&path, wire.name.as_str(), names::env_name(&wire.name));
-            }
-            EnvVar {
-                name: wire.name.clone(),
-                value: wire.value.clone().unwrap_or_default(),
-            }
-        })
-        .collect()
 }
 
 /// The container's security context over the pod's.

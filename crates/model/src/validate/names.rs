@@ -61,7 +61,7 @@ pub(super) fn dns_1035_label(text: &str) -> Vec<String> {
 ///
 /// Upstream: IsLabelKey, formerly IsQualifiedName.
 /// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words.
-pub(super) fn label_key(text: &str) -> Vec<String> {
+pub(crate) fn label_key(text: &str) -> Vec<String> {
     const PART: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
                         an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
                         validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -105,7 +105,7 @@ pub(super) fn label_key(text: &str) -> Vec<String> {
 ///
 /// Upstream: IsLabelValue.
 /// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_is_wrong_is_said_in_upstreams_words.
-pub(super) fn label_value(text: &str) -> Vec<String> {
+pub(crate) fn label_value(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, 63, "bytes");
     if !text.is_empty() && !is_label_name(text) {
         wrong.push(
@@ -154,6 +154,30 @@ pub(super) fn env_name(text: &str) -> Vec<String> {
         return Vec::new();
     }
     vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
+}
+
+/// The key of a ConfigMap or Secret, which is also a file's name.
+///
+/// Upstream: IsConfigMapKey.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, environments_are_validated.
+pub(super) fn config_key(text: &str) -> Vec<String> {
+    let mut wrong = too_long(text, 253, "bytes");
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if text.is_empty() || !text.bytes().all(allowed) {
+        wrong.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+             'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+                .to_owned(),
+        );
+    }
+    if text == "." {
+        wrong.push("must not be '.'".to_owned());
+    } else if text == ".." {
+        wrong.push("must not be '..'".to_owned());
+    } else if text.starts_with("..") {
+        wrong.push("must not start with '..'".to_owned());
+    }
+    wrong
 }
 
 /// The name of a header of an httpGet: letters, digits and `-`.

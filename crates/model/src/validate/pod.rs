@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1 as api;
 
 use super::{Errors, NEGATIVE, annotation, container, filled, meta, names, port, restart, volume};
 use crate::field::{FieldError, FieldPath};
-use crate::id::PodUid;
+use crate::id::{Kind, PodUid};
 use crate::pod::{Container, Deletion, Pod, User, Volume};
 
 /// Highest uid and gid.
@@ -24,7 +24,7 @@ const HOSTNAME_LIMIT: usize = 63;
 /// Upstream: ValidatePodCreate, ValidatePodSpec.
 /// Shown by: the_spec_is_validated, a_pod_is_read.
 pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
-    let meta = meta::meta(&wire.metadata, names::dns_subdomain, errors);
+    let meta = meta::meta(&wire.metadata, Kind::Pod, errors);
     let path = FieldPath::root().field("spec");
     let nothing = api::PodSpec::default();
     let spec = wire.spec.as_ref().unwrap_or(&nothing);
@@ -77,6 +77,10 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
         host_network,
         hostname: hostname.map_or_else(|| truncated(&meta.name), str::to_owned),
         subdomain: subdomain.map(str::to_owned),
+        service_account: filled(spec.service_account_name.as_ref())
+            .unwrap_or("default")
+            .to_owned(),
+        enable_service_links: spec.enable_service_links.unwrap_or(true),
         deletion: deletion(wire, termination_grace_period),
         meta,
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Errors, filled, meta, name, name_once, names, port_number, port_ref, protocol};
+use super::{Errors, filled, meta, name, name_once, port_number, port_ref, protocol};
 use crate::field::{FieldError, FieldPath};
+use crate::id::Kind;
 use crate::pod::Protocol;
 use crate::service::{Service, ServicePort};
 
@@ -18,7 +19,7 @@ const AFFINITIES: &[&str] = &["ClientIP", "None"];
 /// Upstream: ValidateService.
 /// Shown by: a_service_is_validated, a_service_is_defaulted_and_read.
 pub(crate) fn service(wire: &api::Service, errors: &mut Errors) -> Service {
-    let meta = meta::meta(&wire.metadata, names::dns_1035_label, errors);
+    let meta = meta::meta(&wire.metadata, Kind::Service, errors);
     let path = FieldPath::root().field("spec");
     let nothing = api::ServiceSpec::default();
     let spec = wire.spec.as_ref().unwrap_or(&nothing);

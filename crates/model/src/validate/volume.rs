@@ -5,9 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, filled, name, name_once, quantity};
+use super::{Errors, filled, name, name_once, volume_files};
 use crate::field::{FieldError, FieldPath};
 use crate::pod::{HostPathType, Volume, VolumeSource};
+use crate::quantity;
 
 /// Every `hostPath.type`, as upstream orders them in its errors.
 const HOST_PATH_TYPES: &[(&str, HostPathType)] = &[
@@ -21,6 +22,8 @@ const HOST_PATH_TYPES: &[(&str, HostPathType)] = &[
     ("Socket", HostPathType::Socket),
 ];
 
+const TOO_MANY: &str = "may not specify more than 1 volume type";
+
 /// One volume of a pod, of one kind. One of a kind that is not carried out becomes an empty directory: the
 /// table of fields refuses it, and the mounts that name it are not to be blamed.
 ///
@@ -32,21 +35,30 @@ pub(super) fn volume(
     path: &FieldPath,
     errors: &mut Errors,
 ) -> Volume {
-    let empty_dir = wire
-        .empty_dir
-        .as_ref()
-        .map(|source| empty_dir(source, &path.field("emptyDir"), errors));
-    let host_path = match &wire.host_path {
-        Some(_) if empty_dir.is_some() => {
-            errors.add(FieldError::forbidden(
-                path.field("hostPath"),
-                "may not specify more than 1 volume type",
-            ));
-            None
+    let mut found = Vec::new();
+    if let Some(source) = &wire.empty_dir {
+        found.push((
+            "emptyDir",
+            empty_dir(source, &path.field("emptyDir"), errors),
+        ));
+    }
+    if let Some(source) = &wire.host_path
+        && found.is_empty()
+    {
+        found.push((
+            "hostPath",
+            host_path(source, &path.field("hostPath"), errors),
+        ));
+    } else if wire.host_path.is_some() {
+        errors.forbidden(path.field("hostPath"), TOO_MANY);
+    }
+    for (field, source) in volume_files::sources(wire, path, errors) {
+        if found.is_empty() {
+            found.push((field, source));
+        } else {
+            errors.forbidden(path.field(field), TOO_MANY);
         }
-        Some(source) => Some(host_path(source, &path.field("hostPath"), errors)),
-        None => None,
-    };
+    }
     name(&wire.name, path.field("name"), errors);
     name_once(&wire.name, seen, path.field("name"), errors);
     let stand_in = VolumeSource::EmptyDir {
@@ -55,7 +67,7 @@ pub(super) fn volume(
     };
     Volume {
         name: wire.name.clone(),
-        source: empty_dir.or(host_path).unwrap_or(stand_in),
+        source: found.pop().map_or(stand_in, |(_, source)| source),
     }
 }
 

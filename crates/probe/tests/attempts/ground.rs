@@ -106,6 +106,37 @@ impl Runtime for Host {
         })
     }
 
+    async fn open_exec(
+        &self,
+        _pod: &PodUid,
+        _container: &ContainerId,
+        _request: probelet_runtime::SessionRequest,
+    ) -> Result<probelet_runtime::Session, ExecError> {
+        unreachable!("an attempt opens no session")
+    }
+
+    async fn attach(
+        &self,
+        _pod: &PodUid,
+        _container: &ContainerId,
+        _streams: probelet_runtime::Streams,
+    ) -> Result<probelet_runtime::Session, ExecError> {
+        unreachable!("an attempt attaches to nothing")
+    }
+
+    async fn update_volume(
+        &self,
+        _pod: &PodUid,
+        _volume: &str,
+        _files: probelet_runtime::VolumeFiles,
+    ) -> Result<(), RuntimeError> {
+        unreachable!("an attempt changes no volume")
+    }
+
+    fn log_dir(&self) -> &std::path::Path {
+        unreachable!("an attempt reads no log")
+    }
+
     async fn tcp_socket(&self, pod: &PodUid, family: Family) -> Result<OwnedFd, RuntimeError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         match self.fault {
@@ -132,7 +163,7 @@ pub(crate) fn container(port: u16) -> Container {
         working_dir: None,
         env: vec![EnvVar {
             name: "A".to_owned(),
-            value: "literal".to_owned(),
+            value: probelet_model::pod::EnvValue::Literal("literal".to_owned()),
         }],
         ports: vec![ContainerPort {
             name: Some("http".to_owned()),
@@ -148,6 +179,11 @@ pub(crate) fn container(port: u16) -> Container {
         pre_stop: None,
         restart_policy: None,
         restart_rules: Vec::new(),
+        env_from: Vec::new(),
+        resources: probelet_model::resources::Resources::default(),
+        stdin: false,
+        stdin_once: false,
+        tty: false,
         termination_message: TerminationMessage::default(),
     }
 }

@@ -94,6 +94,7 @@ impl Manifests {
                     count: subject.replicas.unwrap_or(1),
                 }),
                 Object::Service(service) => services.push(service),
+                Object::Other => {}
             }
         }
         if twice.is_empty() {

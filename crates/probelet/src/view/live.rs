@@ -45,6 +45,10 @@ impl View for Live {
         self.draw(Some(&format!("{BOLD}{text}{PLAIN}")));
     }
 
+    fn moves(&self) -> bool {
+        true
+    }
+
     fn refresh(&mut self, store: &Store) {
         self.tables = table::lines(&snapshot::list(store), clock::now().wall);
         self.draw(None);

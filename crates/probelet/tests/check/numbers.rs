@@ -86,7 +86,7 @@ impl Spec {
         let loaded = manifest::load(&[source], &Options::default()).unwrap();
         match loaded.objects.into_iter().next().unwrap().object {
             Object::Pod(pod) => pod,
-            Object::Service(service) => panic!("{service:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

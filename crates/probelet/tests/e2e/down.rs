@@ -1,9 +1,12 @@
 //! `--detach` and `down`, and one agent a data directory.
 
-use rustix::process::Signal;
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use crate::rig::{PodValue, Rig, each, naming, server, shell};
+use probelet_model::id::Kind;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::rig::{PodValue, Process, Rig, Status, deployment, each, naming, server, shell};
 
 /// A pod that has been restarted once.
 fn restarted_once(rig: &Rig, name: &str) {
@@ -55,6 +58,110 @@ fn a_detached_agent_is_ended_by_down_and_the_pods_come_back() {
         rig.assert_data_dir_is_empty();
         assert_eq!(rig.status().0["items"], json!([]));
         rig.run("down", &["--delete"]).done();
+    });
+}
+
+/// All that people can bring in: a namespace of its own with a pod, and a Deployment that is up.
+fn all_sorts(rig: &Rig) {
+    let mut own = rig.pod("own", &shell("exec sleep 1000"));
+    own["metadata"]["namespace"] = "own".into();
+    let namespace =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "own" } });
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "web", "finalizers": ["example.com/kept"] },
+        "data": { "GREETING": "hello" },
+    });
+    let pod = rig.pod("web", &shell("exec sleep 1000"));
+    let pod = pod.with("envFrom", json!([{ "configMapRef": { "name": "web" } }]));
+    let file = rig.manifest(
+        "all.json",
+        &[&namespace, &own, &config, &deployment(&pod, 2)],
+    );
+    let said = rig
+        .run("up", &["--detach", "-f", file.to_str().unwrap()])
+        .done();
+    for name in [
+        "namespace/own",
+        "pod/own (own)",
+        "configmap/web",
+        "deployment.apps/web",
+    ] {
+        assert!(
+            said.out.contains(&format!("{name} applied\n")),
+            "{}",
+            said.out
+        );
+    }
+    rig.status_when("three pods", |status| {
+        let running = status.of("Pod").filter(|pod| {
+            let container = &pod["status"]["containerStatuses"][0];
+            container["state"]["running"].is_object()
+        });
+        running.count() == 3
+    });
+}
+
+#[test]
+fn down_leaves_a_deployment_as_it_is_and_makes_no_pods_anew() {
+    each(|rig| {
+        all_sorts(rig);
+        let uids = |status: Status| -> BTreeSet<String> {
+            let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
+            status.of("Pod").map(uid).collect()
+        };
+        let before = uids(rig.status());
+        let processes = rig.processes();
+        rig.run("down", &[]).done();
+        rig.assert_nothing_runs(&processes);
+        assert_eq!(uids(rig.status()), before);
+
+        rig.run("up", &["--detach"]).done();
+        let status = rig.status_when("the pods again", |status| {
+            status.of("Pod").all(|pod| {
+                let container = &pod["status"]["containerStatuses"][0];
+                container["state"]["running"].is_object() && container["restartCount"] == 1
+            })
+        });
+        assert_eq!(uids(status), before);
+    });
+}
+
+#[test]
+fn down_delete_leaves_nothing_of_what_people_have_made() {
+    each(|rig| {
+        // By the agent that runs, and by one that is started for it.
+        for agent_runs in [true, false] {
+            all_sorts(rig);
+            let processes = rig.processes();
+            if !agent_runs {
+                let is_agent =
+                    |process: &&Process| process.words.iter().any(|word| word == "--detached");
+                processes.iter().find(is_agent).unwrap().kill();
+            }
+            let said = rig.run("down", &["--delete"]).done();
+            assert_eq!(said.out, "everything is deleted\n");
+            rig.assert_nothing_runs(&processes);
+            rig.assert_data_dir_is_empty();
+            assert_eq!(rig.status().0["items"], json!([]));
+            let store = probelet_agent::stored(&rig.data_dir).unwrap();
+            let mut left: Vec<String> = Kind::ALL
+                .into_iter()
+                .flat_map(|kind| store.list(kind).0)
+                .map(|object| object.key.to_string())
+                .filter(|key| !key.starts_with("Node ") && !key.starts_with("Lease "))
+                .collect();
+            left.sort();
+            let mut expected = vec!["RuntimeClass host".to_owned()];
+            for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+                expected.push(format!("ConfigMap {name}/kube-root-ca.crt"));
+                expected.push(format!("Namespace {name}"));
+                expected.push(format!("ServiceAccount {name}/default"));
+            }
+            expected.sort();
+            assert_eq!(left, expected);
+        }
     });
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::rig::{PodValue, clock, each, file_probe, server, service, shell};
+use crate::rig::{PodValue, clock, deployment, each, file_probe, server, service, shell};
 
 #[test]
 fn ctrl_c_deletes_what_this_run_brought_in_and_leaves_the_rest() {
@@ -55,6 +55,45 @@ fn ctrl_c_deletes_what_this_run_brought_in_and_leaves_the_rest() {
             assert_eq!(status.of(kind).count(), 0, "{kind}");
         }
         assert_eq!(status.events(name, "Started").len(), 0);
+    });
+}
+
+#[test]
+fn ctrl_c_takes_a_deployments_pods_with_it() {
+    each(|rig| {
+        let (kept, web) = (rig.unique("kept"), rig.unique("web"));
+        let pod = |name: &str| rig.pod(name, &shell("exec sleep 1000"));
+        let mut up = rig.up(&[&rig.manifest("kept.json", &[&pod(&kept)])]);
+        up.running(&kept);
+        assert!(up.end_with(Signal::TERM).success());
+        let others = rig.processes();
+
+        let file = rig.manifest("web.json", &[&deployment(&pod(&web), 2)]);
+        let mut up = rig.up(&[&file]);
+        rig.status_when("two pods more", |status| {
+            let ready = status.of("Pod").filter(|pod| {
+                let container = &pod["status"]["containerStatuses"][0];
+                container["ready"] == true
+            });
+            ready.count() == 3
+        });
+        let mut gone = rig.processes();
+        gone.retain(|process| !others.contains(process));
+        up.signal(Signal::INT);
+        assert!(up.ended().success());
+        let created = format!("deployment.apps/{web} created");
+        assert!(up.errors().contains(&created), "{}", up.errors());
+        for process in gone {
+            assert!(!process.exists(), "{process:?}");
+        }
+        let status = rig.status();
+        let pods: Vec<_> = status
+            .of("Pod")
+            .map(|pod| &pod["metadata"]["name"])
+            .collect();
+        assert_eq!(pods, [&kept]);
+        let told_of = |event: &Value| event["involvedObject"]["name"].clone();
+        assert!(status.of("Event").all(|event| told_of(event) == *kept));
     });
 }
 

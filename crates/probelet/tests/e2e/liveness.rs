@@ -72,11 +72,13 @@ fn a_server_that_breaks_is_restarted_and_then_waits() {
         assert_eq!(status.condition(&name, "Ready")["status"], "False");
         assert_eq!(status.phase(&name), "Running");
         let unhealthy = status.events(&name, "Unhealthy");
-        let message = "Liveness probe failed: HTTP probe failed with statuscode: 500";
-        let broken = unhealthy
-            .iter()
-            .find(|event| event["message"] == message)
-            .unwrap();
+        let message =
+            "Liveness probe failed: HTTP probe failed with statuscode: 500 [failure 3 of 3, ";
+        let is_broken = |event: &&&Value| {
+            let told = event["message"].as_str().unwrap();
+            told.starts_with(message) && told.ends_with(": the container is killed]")
+        };
+        let broken = unhealthy.iter().find(is_broken).unwrap();
         assert!(broken["count"].as_u64().unwrap() >= 9, "{broken:#}");
         assert_eq!(status.events(&name, "Killing")[0]["count"], 3);
         assert_eq!(status.events(&name, "Started")[0]["count"], 3);

@@ -122,11 +122,9 @@ fn an_empty_command() {
 #[test]
 fn a_field_that_is_not_carried_out() {
     container(
-        &format!(
-            "{SLEEP}\nenv:\n- name: A\n  valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}"
-        ),
-        "12:18",
-        "spec.containers[0].env[0].valueFrom: not carried out yet",
+        &format!("{SLEEP}\nlifecycle:\n  preStop:\n    tcpSocket: {{port: 80}}"),
+        "12:20",
+        "spec.containers[0].lifecycle.preStop.tcpSocket: not carried out yet",
     );
 }
 

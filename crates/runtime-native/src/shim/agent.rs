@@ -8,9 +8,10 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Uid, geteuid};
+use serde::Deserialize;
 
 use super::{Asker, note};
-use crate::protocol::{Answer, Message, Record, Request};
+use crate::protocol::{Answer, Call, Message, Record, Request};
 use crate::wire::{Inbox, Outbox, Received};
 use crate::{clock, text};
 
@@ -31,6 +32,12 @@ struct Connection {
     id: u64,
     inbox: Inbox,
     outbox: Outbox,
+}
+
+/// As much of a request of a newer agent as has to be understood.
+#[derive(Deserialize)]
+struct Unknown {
+    id: u64,
 }
 
 /// Which of the two descriptors.
@@ -71,21 +78,21 @@ impl Agents {
             .chain(current)
     }
 
-    /// Deals with a ready descriptor; answers with the requests that have come.
+    /// Deals with a ready descriptor; answers with what has been asked, and the descriptors that came with it.
     pub(super) fn take(
         &mut self,
         part: Part,
         record: impl FnOnce() -> Record,
-    ) -> Vec<(Asker, Request)> {
+    ) -> Vec<(Asker, Call, Vec<OwnedFd>)> {
         match part {
             Part::Listener => {
                 self.accept(record);
                 Vec::new()
             }
             Part::Connection => {
-                let requests = self.read();
+                let calls = self.read();
                 self.flush();
-                requests
+                calls
             }
         }
     }
@@ -112,28 +119,38 @@ impl Agents {
         self.tell(&Message::Record(record()));
     }
 
-    fn read(&mut self) -> Vec<(Asker, Request)> {
-        let mut requests = Vec::new();
+    fn read(&mut self) -> Vec<(Asker, Call, Vec<OwnedFd>)> {
+        let mut calls = Vec::new();
         let Some(connection) = &mut self.current else {
-            return requests;
+            return calls;
         };
         let end = loop {
             match connection.inbox.receive(connection.socket.as_fd()) {
-                Ok(Received::Message(json, _fds)) => match serde_json::from_slice::<Request>(&json)
-                {
-                    Ok(request) => {
-                        requests.push((
-                            Asker {
-                                connection: connection.id,
-                                request: request.id,
-                            },
-                            request,
-                        ));
+                Ok(Received::Message(json, fds)) => {
+                    match serde_json::from_slice::<Request>(&json) {
+                        Ok(Request { id: request, call }) => {
+                            let connection = connection.id;
+                            calls.push((
+                                Asker {
+                                    connection,
+                                    request,
+                                },
+                                call,
+                                fds,
+                            ));
+                        }
+                        Err(error) => {
+                            note(&format!("did not understand a request: {error}"));
+                            if let Ok(Unknown { id }) = serde_json::from_slice(&json) {
+                                let answer = Answer::NotUnderstood;
+                                let answer = Message::Answer { id, answer };
+                                connection.outbox.push(&answer, Vec::new());
+                            }
+                        }
                     }
-                    Err(error) => note(&format!("did not understand a request: {error}")),
-                },
+                }
                 Ok(Received::End) | Err(Errno::CONNRESET) => break None,
-                Err(Errno::AGAIN) => return requests,
+                Err(Errno::AGAIN) => return calls,
                 Err(errno) => break Some(errno),
             }
         };
@@ -144,7 +161,7 @@ impl Agents {
             ));
         }
         self.current = None;
-        requests
+        calls
     }
 
     /// Sends an answer, if the one who asked is still there.

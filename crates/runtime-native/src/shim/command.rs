@@ -4,8 +4,8 @@ use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::process::{chdir, setsid, umask};
-use rustix::stdio::{dup2_stderr, dup2_stdout};
+use rustix::process::{chdir, ioctl_tiocsctty, setsid, umask};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::sys::{self, Signals, StringTable};
 use crate::text;
@@ -39,11 +39,16 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// The container's own variables, and what every process may expect to find where they lack it.
+    /// The container's own variables, and what every process, and one on a terminal, may expect to find
+    /// where they lack it.
+    ///
+    /// Upstream: containerd pkg/oci/spec_opts.go, WithTTY (`TERM`).
+    /// Shown by: a_container_may_run_on_a_terminal, a_terminal_has_a_size_and_tells_of_a_new_one.
     pub(super) fn new(
         own: &[(String, String)],
         home: &str,
         hostname: &str,
+        on_terminal: bool,
     ) -> Result<Self, CommandError> {
         let value = |name: &str| {
             own.iter()
@@ -59,6 +64,7 @@ impl Environment {
         ];
         let missing = defaults
             .into_iter()
+            .chain(on_terminal.then_some(("TERM", "xterm")))
             .filter(|(name, _)| value(name).is_none());
         let own = own
             .iter()
@@ -140,16 +146,44 @@ impl Words {
     }
 }
 
+/// The three streams that a fresh program begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StandardStreams<'a> {
+    /// `None`: it reads nothing.
+    pub(super) stdin: Option<BorrowedFd<'a>>,
+    pub(super) stdout: BorrowedFd<'a>,
+    pub(super) stderr: BorrowedFd<'a>,
+    /// Stdin is a terminal, which becomes the program's own.
+    pub(super) on_terminal: bool,
+}
+
+impl<'a> StandardStreams<'a> {
+    /// All there are.
+    pub(super) fn all(&self) -> impl Iterator<Item = BorrowedFd<'a>> {
+        self.stdin.into_iter().chain([self.stdout, self.stderr])
+    }
+}
+
 /// Makes the calling process what every fresh program may expect: default signals, a session of its own,
-/// a usual umask, and no descriptor but the three. `stdin` is left: the shim's is `/dev/null`.
-pub(super) fn prepare(stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<(), CommandError> {
+/// a usual umask, and no descriptor but the three. Without a stdin of its own it keeps the shim's, which is
+/// `/dev/null`.
+pub(super) fn prepare(streams: &StandardStreams<'_>) -> Result<(), CommandError> {
     sys::set_signals(Signals::Default);
     // Fails only for the leader of a group, which a fresh child never is.
     let _already = setsid();
-    dup2_stdout(stdout).map_err(CommandError::Streams)?;
-    dup2_stderr(stderr).map_err(CommandError::Streams)?;
-    umask(rustix::fs::Mode::from_raw_mode(0o022));
-    sys::close_range_from(3, true).map_err(CommandError::Streams)
+    let attempt = || {
+        if let Some(stdin) = streams.stdin {
+            dup2_stdin(stdin)?;
+        }
+        dup2_stdout(streams.stdout)?;
+        dup2_stderr(streams.stderr)?;
+        if streams.on_terminal {
+            ioctl_tiocsctty(rustix::stdio::stdin())?;
+        }
+        umask(rustix::fs::Mode::from_raw_mode(0o022));
+        sys::close_range_from(3, true)
+    };
+    attempt().map_err(CommandError::Streams)
 }
 
 /// Goes to the working directory. To be called as the final user, who may not be allowed there.
@@ -169,7 +203,7 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Environment::new(&pairs, "/home/web", "web-0").unwrap()
+        Environment::new(&pairs, "/home/web", "web-0", false).unwrap()
     }
 
     #[track_caller]
@@ -211,7 +245,7 @@ mod tests {
     fn nul_bytes_are_refused() {
         let pairs = [("A".to_owned(), "b\0c".to_owned())];
         assert_eq!(
-            Environment::new(&pairs, "/", "h").err(),
+            Environment::new(&pairs, "/", "h", true).err(),
             Some(CommandError::Nul("env"))
         );
         assert_eq!(

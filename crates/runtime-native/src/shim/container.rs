@@ -8,20 +8,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use probelet_model::time::{Mono, Wall};
-use probelet_runtime::{ContainerConfig, ContainerRecord, Exit, StartContainerError, Started};
+use probelet_runtime::{
+    ContainerConfig, ContainerRecord, Exit, StartContainerError, Started, Streams,
+};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 use super::Asker;
+use super::attachments::Attachments;
 use super::command::Environment;
 use super::exec::read_to_end;
 use super::identity::{Identity, Privilege};
 use super::init::{self, FromInit, Setting};
 use super::logs::{Log, Stream};
+use super::pipes::{NearEnds, Pipes};
 use super::rootfs::{self, Mount, Plan};
-use super::{note, volumes};
+use super::{note, reap, volumes};
 use crate::last_words;
 use crate::layout::{self, ContainerFile, PodDir};
 use crate::process::{self, ProcessId};
@@ -35,6 +39,11 @@ pub(super) struct Container {
     init: Child,
     init_id: ProcessId,
     channel: OwnedFd,
+    /// The near end of a pipe, while the container has a stdin that somebody may still join.
+    stdin: Option<OwnedFd>,
+    /// The near end of its terminal, if it runs on one; its init makes it.
+    terminal: Option<OwnedFd>,
+    /// Near ends: of two pipes, or, the first, of the terminal once more.
     outputs: [Option<OwnedFd>; 2],
     log: Option<Log>,
     log_path: PathBuf,
@@ -73,10 +82,12 @@ pub(super) struct Main {
 /// Where a command beside the main program runs.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    /// The init's pidfd.
-    pub(super) init: &'a OwnedFd,
+    pub(super) init: &'a Child,
     pub(super) main: &'a Main,
     pub(super) user_namespace: Option<&'a OwnedFd>,
+    /// The container's own variables.
+    pub(super) env: &'a [(String, String)],
+    pub(super) hostname: &'a str,
 }
 
 /// One of the descriptors of a [`Container`].
@@ -125,11 +136,10 @@ impl Container {
         .map_err(system)?;
         let pipes = || pipe_with(PipeFlags::CLOEXEC);
         let (pipe, pipe_in) = pipes().map_err(system)?;
-        let (stdout, stdout_in) = pipes().map_err(system)?;
-        let (stderr, stderr_in) = pipes().map_err(system)?;
-        for end in [&channel, &pipe, &stdout, &stderr] {
+        for end in [&channel, &pipe] {
             rustix::io::ioctl_fionbio(end, true).map_err(system)?;
         }
+        let (near, far) = Pipes::make(&config).map_err(system)?;
         let setting = Setting {
             config: &config,
             volumes: &shim.pod.volumes,
@@ -138,8 +148,7 @@ impl Container {
             root: plan(shim, dir, &config)?,
             channel: channel_in.as_fd(),
             failure: pipe_in.as_fd(),
-            stdout: stdout_in.as_fd(),
-            stderr: stderr_in.as_fd(),
+            pipes: far.standard(),
         };
         let init = sys::fork(Fresh::PidAndMount, || init::run(&setting)).map_err(system)?;
         let init_id = ProcessId::of(init.pid).map_err(|error| {
@@ -151,7 +160,9 @@ impl Container {
             init,
             init_id,
             channel,
-            outputs: [Some(stdout), Some(stderr)],
+            stdin: near.stdin,
+            terminal: None,
+            outputs: near.outputs,
             log: Some(log),
             log_path,
             state: State::Starting {
@@ -169,14 +180,20 @@ impl Container {
         })
     }
 
-    /// What to poll for.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&OwnedFd, Part)> {
+    /// What to poll for; of the output, what is not held back.
+    pub(super) fn parts<'a>(
+        &'a self,
+        attachments: &'a Attachments,
+    ) -> impl Iterator<Item = (&'a OwnedFd, Part)> {
         let start = match &self.state {
             State::Starting { pipe, .. } => Some((pipe, Part::Start)),
             State::Running(_) | State::Failed => None,
         };
         let streams = self.outputs.iter().zip([Stream::Out, Stream::Err]);
-        let streams = streams.filter_map(|(fd, stream)| Some((fd.as_ref()?, Part::Output(stream))));
+        let streams = streams.filter_map(|(fd, stream)| {
+            let held_back = attachments.hold_back(&self.config.id, stream);
+            Some((fd.as_ref().filter(|_| !held_back)?, Part::Output(stream)))
+        });
         // The channel last but one, the init last: what they said comes before their end.
         start.into_iter().chain(streams).chain([
             (&self.channel, Part::Channel),
@@ -196,9 +213,11 @@ impl Container {
             .as_ref()
             .filter(|_| self.is_running() && self.ended.is_none() && !self.killed)?;
         Some(Place {
-            init: &self.init.pidfd,
+            init: &self.init,
             main,
             user_namespace: self.user_namespace.as_ref(),
+            env: &self.config.env,
+            hostname: &self.hostname,
         })
     }
 
@@ -269,6 +288,7 @@ impl Container {
                 (Ok(FromInit::UserNamespace), Some(namespace)) => {
                     self.user_namespace = Some(namespace)
                 }
+                (Ok(FromInit::Terminal), Some(terminal)) => self.take_terminal(terminal),
                 (Ok(FromInit::Ended(exit)), None) => self.ended = Some(exit),
                 (unexpected, _) => note(&format!(
                     "container {}: unexpected {unexpected:?}",
@@ -279,10 +299,61 @@ impl Container {
         }
     }
 
+    fn take_terminal(&mut self, terminal: OwnedFd) {
+        match rustix::io::fcntl_dupfd_cloexec(&terminal, 3) {
+            Ok(output) => self.outputs[Stream::Out as usize] = Some(output),
+            Err(errno) => note(&format!(
+                "container {}: terminal: {}",
+                self.config.id,
+                text::reason(errno)
+            )),
+        }
+        self.terminal = Some(terminal);
+    }
+
+    /// Lets somebody join: what of `wanted` there is.
+    ///
+    /// Upstream: containerd internal/cri/io/container_io.go, Attach.
+    /// Differs: of a container whose stdin ends with the first who joins it (`stdinOnce`), a second does not
+    /// get it as long as the first is there.
+    /// Shown by: stdin_once_ends_with_the_first_who_had_it, stdin_is_shared_and_stays.
+    pub(super) fn attach(
+        &mut self,
+        wanted: Streams,
+        attachments: &mut Attachments,
+    ) -> Result<NearEnds, Errno> {
+        let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
+        let id = self.config.id.clone();
+        let stderr = wanted.stderr && !self.config.tty;
+        let mut near = attachments.join(id, wanted.stdout, stderr)?;
+        let stdin = match &self.terminal {
+            _ if !wanted.stdin => None,
+            Some(terminal) if self.config.stdin => Some(copy(terminal)?),
+            Some(_) => None,
+            // With it goes the last writing end: who reads it meets the end once that is closed.
+            None if self.config.stdin_once => self.stdin.take(),
+            None => self.stdin.as_ref().map(copy).transpose()?,
+        };
+        near.kinds.stdin = stdin.is_some();
+        if let Some(stdin) = stdin {
+            near.fds.insert(1, stdin);
+        }
+        if let Some(terminal) = &self.terminal {
+            near.kinds.terminal = true;
+            near.fds.push(copy(terminal)?);
+        }
+        Ok(near)
+    }
+
     fn take_main(&mut self, identity: Identity, started_at: Wall, pidfd: OwnedFd) {
         let dir = self.config.working_dir.as_deref().unwrap_or("/");
         // Both have been made of the same values by the init, in vain if they were wrong.
-        let env = Environment::new(&self.config.env, &identity.home, &self.hostname);
+        let env = Environment::new(
+            &self.config.env,
+            &identity.home,
+            &self.hostname,
+            self.config.tty,
+        );
         if let (Ok(env), Ok(dir), Some(pid)) = (env, CString::new(dir), pid_of(&pidfd)) {
             self.main = Some(Main {
                 pidfd,
@@ -326,8 +397,8 @@ impl Container {
         Some((asker, answer))
     }
 
-    /// Reads a buffer of output into the log.
-    pub(super) fn read_output(&mut self, stream: Stream) -> bool {
+    /// Reads a buffer of output into the log, and passes it on to those who have joined.
+    pub(super) fn read_output(&mut self, stream: Stream, attachments: &mut Attachments) -> bool {
         let slot = &mut self.outputs[stream as usize];
         let Some(fd) = slot else { return false };
         let mut buffer = [0; 64 * 1024];
@@ -338,6 +409,7 @@ impl Container {
                     .as_mut()
                     .map(|log| log.take(stream, &buffer[..length], clock::wall()));
                 self.check_log(written);
+                attachments.feed(&self.config.id, stream, &buffer[..length], clock::mono());
                 true
             }
             Err(Errno::INTR) => true,
@@ -351,18 +423,13 @@ impl Container {
 
     /// Reaps the init if it has ended; then everything of the container is over, its output included, and
     /// the answer says how it ended.
-    pub(super) fn reap(&mut self) -> Option<Exit> {
-        use rustix::process::{WaitId, WaitIdOptions, waitid};
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        if matches!(
-            waitid(WaitId::PidFd(self.init.pidfd.as_fd()), options),
-            Ok(None) | Err(Errno::INTR)
-        ) {
+    pub(super) fn reap(&mut self, attachments: &mut Attachments) -> Option<Exit> {
+        if !reap(&self.init.pidfd) {
             return None;
         }
         self.read_channel();
         for stream in [Stream::Out, Stream::Err] {
-            while self.read_output(stream) {}
+            while self.read_output(stream, attachments) {}
         }
         let finished = self.log.as_mut().map(|log| log.finish(clock::wall()));
         self.check_log(finished);
@@ -405,14 +472,14 @@ fn plan(
             .volumes
             .iter()
             .find(|volume| volume.name == mount.volume);
-        let unknown = || {
+        let volume = volume.ok_or_else(|| {
             StartContainerError::Create(format!("volume \"{}\": the pod has none", mount.volume))
-        };
+        })?;
         mounts.push(Mount {
             what: format!("volume \"{}\"", mount.volume),
-            source: volumes::source(dir, volume.ok_or_else(unknown)?),
+            source: volumes::source(dir, volume),
             target: mount.path.clone(),
-            read_only: mount.read_only,
+            read_only: mount.read_only || volumes::is_read_only(volume),
         });
     }
     // After the volumes: it may be in one.

@@ -12,10 +12,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
 
 use super::Asker;
-use super::command::{CommandError, Words};
+use super::command::{CommandError, StandardStreams, Words};
 use super::container::Place;
 use super::guardian::{self, Order, Report};
 use super::identity::Privilege;
+use super::reap;
 use crate::sys::Stack;
 use crate::{clock, process, text};
 
@@ -59,6 +60,7 @@ impl Exec {
             init,
             main,
             user_namespace,
+            ..
         }: Place<'_>,
         request: &ExecRequest,
         asker: Asker,
@@ -76,16 +78,20 @@ impl Exec {
             rustix::io::ioctl_fionbio(end, true).map_err(system)?;
         }
         let order = Order {
-            init: init.as_fd(),
+            init: init.pidfd.as_fd(),
             identity: &main.identity,
             privilege,
             user_namespace: user_namespace.map(AsFd::as_fd),
             env: &main.env,
             words: &words,
             dir: &main.dir,
-            timeout: request.timeout,
-            stdout: stdout_in.as_fd(),
-            stderr: stderr_in.as_fd(),
+            timeout: Some(request.timeout),
+            streams: StandardStreams {
+                stdin: None,
+                stdout: stdout_in.as_fd(),
+                stderr: stderr_in.as_fd(),
+                on_terminal: false,
+            },
             report: report_in.as_fd(),
         };
         let pid = guardian::start(stack, &order).map_err(system)?;
@@ -150,12 +156,7 @@ impl Exec {
 
     /// Reaps the guardian if it has ended; the command is over then in every respect.
     pub(super) fn reap(&self) -> bool {
-        use rustix::process::{WaitId, WaitIdOptions, waitid};
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        !matches!(
-            waitid(WaitId::PidFd(self.guardian.as_fd()), options),
-            Ok(None) | Err(Errno::INTR)
-        )
+        reap(&self.guardian)
     }
 
     fn answer(&mut self, running: bool) -> Result<ExecOutput, ExecError> {
@@ -176,10 +177,12 @@ impl Exec {
             Ok(Report::TimedOut) => Err(ExecError::TimedOut),
             Ok(Report::NotExecuted(text)) => Err(ExecError::Command(text)),
             Ok(Report::Broken(text)) if running => Err(ExecError::Runtime(text)),
-            Err(_) if running => Err(ExecError::Runtime(
+            Ok(Report::Started) | Err(_) if running => Err(ExecError::Runtime(
                 "the command's guardian was killed".into(),
             )),
-            Ok(Report::Broken(_)) | Err(_) => Err(ExecError::NotRunning(self.container.clone())),
+            Ok(Report::Started | Report::Broken(_)) | Err(_) => {
+                Err(ExecError::NotRunning(self.container.clone()))
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use rustix::process::{
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
-use super::command::{CommandError, Environment, Words, enter_dir, prepare};
+use super::command::{CommandError, Environment, StandardStreams, Words, enter_dir, prepare};
 use super::identity::{Identity, Privilege};
 use crate::layout::code_of_signal;
 use crate::process::wait_readable;
@@ -36,16 +36,18 @@ pub(super) struct Order<'a> {
     pub(super) env: &'a Environment,
     pub(super) words: &'a Words,
     pub(super) dir: &'a CStr,
-    pub(super) timeout: Duration,
-    pub(super) stdout: BorrowedFd<'a>,
-    pub(super) stderr: BorrowedFd<'a>,
-    /// Carries one [`Report`] as JSON.
+    /// `None`: as long as it likes; then it is also told when the command has been executed.
+    pub(super) timeout: Option<Duration>,
+    pub(super) streams: StandardStreams<'a>,
+    /// Carries [`Report`]s as JSON, the last of which tells the end.
     pub(super) report: BorrowedFd<'a>,
 }
 
 /// How it went.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Report {
+    /// The command has been executed. Only of one without a timeout.
+    Started,
     /// The command ended by itself; 128 plus the signal if one ended it.
     Exited(i32),
     /// It did not, and nothing of it is left.
@@ -77,28 +79,28 @@ pub(super) fn start(stack: &mut Stack, order: &Order<'_>) -> Result<Pid, Errno> 
 
 fn run(order: &Order<'_>) -> i32 {
     let report = guard(order).unwrap_or_else(|errno| Report::Broken(text::reason(errno)));
-    let Ok(json) = serde_json::to_vec(&report) else {
-        return 1;
-    };
-    let Ok(pipe) = order.report.try_clone_to_owned() else {
-        return 1;
-    };
-    i32::from(File::from(pipe).write_all(&json).is_err())
+    i32::from(tell(order, &report).is_err())
+}
+
+fn tell(order: &Order<'_>, report: &Report) -> std::io::Result<()> {
+    let json = serde_json::to_vec(report)?;
+    File::from(order.report.try_clone_to_owned()?).write_all(&json)
 }
 
 fn guard(order: &Order<'_>) -> Result<Report, Errno> {
-    let Order {
-        init,
-        stdout,
-        stderr,
-        report,
-        ..
-    } = *order;
+    let Order { init, report, .. } = *order;
     let namespace = order.user_namespace.unwrap_or(init);
-    sys::close_all_but(&[init, namespace, stdout, stderr, report])?;
+    let kept: Vec<BorrowedFd<'_>> = order
+        .streams
+        .all()
+        .chain([init, namespace, report])
+        .collect();
+    sys::close_all_but(&kept)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     move_into_thread_name_spaces(init, ThreadNameSpaceType::MOUNT)?;
-    set_child_subreaper(Some(getpid()))?;
+    if order.timeout.is_some() {
+        set_child_subreaper(Some(getpid()))?;
+    }
 
     let mut failure = None;
     let command = sys::vfork(&mut Stack::new(), || {
@@ -109,21 +111,43 @@ fn guard(order: &Order<'_>) -> Result<Report, Errno> {
         waitpid(Some(command), WaitOptions::empty())?;
         return Ok(Report::NotExecuted(failure.to_string()));
     }
+    let Some(timeout) = order.timeout else {
+        return wait_for(command, order);
+    };
     let ended: OwnedFd = pidfd_open(command, PidfdFlags::empty())?;
-    if wait_readable(&ended, order.timeout) {
-        let status = waitpid(Some(command), WaitOptions::empty())?;
-        return Ok(Report::Exited(
-            status.map_or(-1, |(_, status)| code_of(status)),
-        ));
+    if wait_readable(&ended, timeout) {
+        return reap(command);
     }
     end_all()?;
     Ok(Report::TimedOut)
 }
 
+/// Of a command that may take as long as it likes. What it leaves behind is the init's to reap.
+fn wait_for(command: Pid, order: &Order<'_>) -> Result<Report, Errno> {
+    // Streams too: they end when the command closes them, not when this process does.
+    sys::close_all_but(&[order.report])?;
+    // Nobody to tell is no reason to end: the command outlives those who have started it.
+    let _shim_gone = tell(order, &Report::Started);
+    reap(command)
+}
+
+fn reap(command: Pid) -> Result<Report, Errno> {
+    loop {
+        match waitpid(Some(command), WaitOptions::empty()) {
+            Err(Errno::INTR) => {}
+            ended => {
+                return Ok(Report::Exited(
+                    ended?.map_or(-1, |(_, status)| code_of(status)),
+                ));
+            }
+        }
+    }
+}
+
 /// Returns only if it fails.
 fn become_command(order: &Order<'_>) -> CommandError {
     let attempt = || {
-        prepare(order.stdout, order.stderr)?;
+        prepare(&order.streams)?;
         let user = |errno| CommandError::User {
             uid: order.identity.uid,
             reason: text::reason(errno),

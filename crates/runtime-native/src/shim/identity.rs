@@ -1,12 +1,14 @@
 //! Whom a container's processes run as, looked up in the container's own `/etc`.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use probelet_model::pod::User;
-use rustix::fs::fchown;
+use rustix::fs::{FileType, fchown, fstat, major};
 use rustix::io::{Errno, Result};
 use rustix::process::{Gid, Uid};
+use rustix::stdio::{stderr, stdin, stdout};
 use rustix::thread::{
     CapabilitySet, LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
     remove_capability_from_bounding_set, set_thread_gid, set_thread_groups, set_thread_uid,
@@ -118,10 +120,13 @@ impl Identity {
     fn set_ids(&self, privilege: Privilege) -> Result<()> {
         bound_capabilities()?;
         if privilege == Privilege::Root {
-            // So that /dev/stdout and /dev/stderr can be opened by name, which for a pipe asks its owner.
+            // So that /dev/stdout and others can be opened by name, which for a pipe or a terminal asks its
+            // owner.
             let owner = Some(Uid::from_raw(self.uid));
-            for stream in [std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
-                let _not_ours_to_give = fchown(stream, owner, None);
+            for stream in [stdin(), stdout(), stderr()] {
+                if is_made_for_it(stream) {
+                    let _not_ours_to_give = fchown(stream, owner, None);
+                }
             }
             let groups: Vec<Gid> = self.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
             set_thread_groups(&groups)?;
@@ -130,6 +135,17 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Whether a stream is a pipe or a terminal, and not the whole host's `/dev/null`.
+fn is_made_for_it(stream: BorrowedFd<'_>) -> bool {
+    /// Of the far ends of pseudo terminals, devices.txt of the kernel.
+    const TERMINALS: RangeInclusive<u32> = 136..=143;
+    fstat(stream).is_ok_and(|stat| match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => true,
+        FileType::CharacterDevice => TERMINALS.contains(&major(stat.st_rdev)),
+        _ => false,
+    })
 }
 
 /// Leaves a container's root the capabilities that containerd and Docker leave it, from its execve on; above

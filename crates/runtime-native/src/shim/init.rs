@@ -9,7 +9,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use probelet_model::pod::Volume;
 use probelet_model::time::Wall;
@@ -20,9 +20,10 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::command::{CommandError, Environment, Words, enter_dir, prepare};
+use super::command::{CommandError, Environment, StandardStreams, Words, enter_dir, prepare};
 use super::identity::{Identity, Privilege};
 use super::rootfs::{self, Plan};
+use super::terminal::{self, Terminal};
 use super::volumes;
 use crate::layout::code_of_signal;
 use crate::sys::{self, Fresh};
@@ -39,8 +40,8 @@ pub(super) struct Setting<'a> {
     pub(super) channel: BorrowedFd<'a>,
     /// Carries a [`StartContainerError`] as JSON; closed without one by the main program's start.
     pub(super) failure: BorrowedFd<'a>,
-    pub(super) stdout: BorrowedFd<'a>,
-    pub(super) stderr: BorrowedFd<'a>,
+    /// `None`: a terminal, which the init makes.
+    pub(super) pipes: Option<StandardStreams<'a>>,
 }
 
 /// What an init, and its child before it becomes the main program, tell the shim.
@@ -56,6 +57,8 @@ pub(super) enum FromInit {
     },
     /// The main program runs in a user namespace of its own, attached.
     UserNamespace,
+    /// The main program runs on a terminal, whose near end is attached. Comes before [`Self::Main`].
+    Terminal,
     /// The main process has ended.
     Ended(Exit),
 }
@@ -75,13 +78,11 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     let create = |text: String| StartContainerError::Create(text);
     let system = |errno: Errno| create(format!("set up container: {}", text::reason(errno)));
     let Setting {
-        channel,
-        failure,
-        stdout,
-        stderr,
-        ..
+        channel, failure, ..
     } = *setting;
-    sys::close_all_but(&[channel, failure, stdout, stderr]).map_err(system)?;
+    let pipes = setting.pipes.iter().flat_map(StandardStreams::all);
+    let kept: Vec<BorrowedFd<'_>> = pipes.chain([channel, failure]).collect();
+    sys::close_all_but(&kept).map_err(system)?;
     // A shim that died before this line leaves a closed channel, which ends us below.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(system)?;
     for volume in setting.volumes {
@@ -94,17 +95,31 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
         })?;
     }
     rootfs::enter(&setting.root).map_err(|error| create(error.to_string()))?;
+    let far;
+    let streams = match setting.pipes {
+        Some(pipes) => pipes,
+        None => {
+            far = make_terminal(channel)
+                .map_err(|errno| create(format!("make a terminal: {}", text::reason(errno))))?;
+            on_terminal(far.as_fd())
+        }
+    };
 
     let command = |error: CommandError| StartContainerError::Command(error.to_string());
     let identity = Identity::look_up(setting.config.user);
-    let env =
-        Environment::new(&setting.config.env, &identity.home, setting.hostname).map_err(command)?;
+    let env = Environment::new(
+        &setting.config.env,
+        &identity.home,
+        setting.hostname,
+        streams.on_terminal,
+    )
+    .map_err(command)?;
     let words = Words::new(&setting.config.argv, &env).map_err(command)?;
     let dir = setting.config.working_dir.as_deref().unwrap_or("/");
     let dir = CString::new(dir).map_err(|_nul| command(CommandError::Nul("workingDir")))?;
     let at = clock::wall();
     let main = sys::fork(Fresh::Nothing, || {
-        let error = become_main(setting, &identity, &env, &words, &dir);
+        let error = become_main(setting, &streams, &identity, &env, &words, &dir);
         report_failure(failure, &command(error));
         127
     });
@@ -113,16 +128,34 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     Ok(main.pid)
 }
 
+/// Makes the container's terminal, gives its near end to the shim and answers with the far one.
+fn make_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let Terminal { near, far } = Terminal::here()?;
+    terminal::mount_console(far.as_fd())?;
+    tell(channel, &FromInit::Terminal, vec![near])?;
+    Ok(far)
+}
+
+const fn on_terminal(far: BorrowedFd<'_>) -> StandardStreams<'_> {
+    StandardStreams {
+        stdin: Some(far),
+        stdout: far,
+        stderr: far,
+        on_terminal: true,
+    }
+}
+
 /// Returns only if it fails.
 fn become_main(
     setting: &Setting<'_>,
+    streams: &StandardStreams<'_>,
     identity: &Identity,
     env: &Environment,
     words: &Words,
     dir: &CString,
 ) -> CommandError {
     let attempt = || {
-        prepare(setting.stdout, setting.stderr)?;
+        prepare(streams)?;
         let user = |reason: String| CommandError::User {
             uid: identity.uid,
             reason,

@@ -3,7 +3,7 @@
 //! still to come.
 //!
 //! Upstream: kubelet pkg/kubelet/logs/container_log_manager.go, rotateLog (sizes and names), and
-//! containerd internal/cri/io/logger.go, redirectLogs (the format).
+//! containerd internal/cri/io/logger.go, redirectLogs and readLine (the format).
 //! Differs: the size is looked at with every write and not every ten seconds, and rotated files are not
 //! compressed.
 //! Shown by: lines_are_full_long_ones_cut_and_the_last_one_partial,
@@ -80,6 +80,10 @@ impl Log {
                 *open = rest;
             }
             if ended {
+                // A terminal ends its lines so.
+                if open.last() == Some(&b'\r') {
+                    open.pop();
+                }
                 add_line(&mut lines, &stamp, stream, 'F', open);
                 open.clear();
             }
@@ -196,7 +200,8 @@ mod tests {
         let mut log = Log::open(path.clone()).unwrap();
         log.take(Stream::Out, b"one\ntw", NOW).unwrap();
         log.take(Stream::Err, b"!\n", NOW).unwrap();
-        log.take(Stream::Out, b"o\n\nend", NOW).unwrap();
+        log.take(Stream::Out, b"o\n\r\na\rb\r", NOW).unwrap();
+        log.take(Stream::Out, b"\nend", NOW).unwrap();
         log.take(Stream::Err, &[b'x'; MAX_LINE + 1], NOW).unwrap();
         log.take(Stream::Err, b"\n", NOW).unwrap();
         log.finish(NOW).unwrap();
@@ -206,6 +211,7 @@ mod tests {
             "stderr F !",
             "stdout F two",
             "stdout F ",
+            "stdout F a\rb",
             "LONG",
             "stderr F x",
             "stdout P end",

@@ -8,7 +8,10 @@
 //! Start reading at [`Shim::turn`].
 
 mod agent;
+mod atomic_writer;
+mod attachments;
 mod command;
+mod commands;
 mod container;
 mod exec;
 mod guardian;
@@ -17,33 +20,42 @@ mod init;
 mod logs;
 mod mount_point;
 mod network;
+mod pipes;
 mod rootfs;
 mod sandbox;
+mod session;
 mod start;
+mod terminal;
 mod volumes;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use probelet_model::id::ContainerId;
 use probelet_model::time::Mono;
-use probelet_runtime::{
-    ContainerConfig, ExecError, ExecRequest, Exit, Family, StartContainerError,
-};
+use probelet_runtime::{ContainerConfig, Exit, Family, StartContainerError};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use self::agent::Agents;
+use self::attachments::Attachments;
 use self::container::{Container, StartAnswer};
 use self::exec::Exec;
 use self::identity::Privilege;
+use self::session::Session;
 pub use self::start::shim_main;
 use crate::layout::{self, ContainerFile, PodDir};
-use crate::protocol::{Answer, Call, Message, Record, ShimConfig};
+use crate::protocol::{Abilities, Answer, Call, Message, Record, ShimConfig};
 use crate::sys::{self, Stack};
-use crate::{clock, text, wire};
+use crate::{clock, text, volume_files, wire};
+
+/// How long a volume's files are kept after they have been replaced: whoever is on the way to one of them
+/// has got there by then.
+const KEEP_REPLACED: Duration = Duration::from_secs(1);
 
 /// Who asked: answers go back on the connection the question came by, or nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +73,14 @@ struct Shim {
     live: BTreeMap<ContainerId, Container>,
     ended: Vec<ContainerFile>,
     execs: BTreeMap<u64, Exec>,
+    sessions: BTreeMap<u64, Session>,
+    attachments: Attachments,
     /// Asked of containers that are still starting.
-    early: Vec<(Asker, ContainerId, ExecRequest)>,
+    early: Vec<(Asker, ContainerId, Call)>,
+    /// Of commands and sessions alike.
     next_exec: u64,
+    /// Directories of volumes that are to be removed, and when.
+    replaced: Vec<(Mono, PathBuf)>,
     /// The pod is to go; whoever has asked for that gets an answer when it has gone.
     removing: Option<Vec<Asker>>,
     stack: Stack,
@@ -75,6 +92,8 @@ enum Ready {
     Agents(agent::Part),
     Container(ContainerId, container::Part),
     Exec(u64, exec::Part),
+    Session(u64, session::Part),
+    Attachment(u64, attachments::Part),
 }
 
 impl Shim {
@@ -91,15 +110,17 @@ impl Shim {
         for ready in self.wait() {
             match ready {
                 Ready::Agents(part) => {
-                    for (asker, request) in self
+                    for (asker, call, fds) in self
                         .agents
                         .take(part, || record(&self.config, &self.live, &self.ended))
                     {
-                        self.call(asker, request.call);
+                        self.call(asker, call, fds);
                     }
                 }
                 Ready::Container(id, part) => self.container_ready(&id, part),
                 Ready::Exec(key, part) => self.exec_ready(key, part),
+                Ready::Session(key, part) => self.session_ready(key, part),
+                Ready::Attachment(key, part) => self.attachments.take(key, part, clock::mono()),
             }
         }
         self.keep_deadlines();
@@ -118,21 +139,22 @@ impl Shim {
         // Commands before containers: a container's init ends only after they have been reaped.
         for (key, exec) in &self.execs {
             for (fd, part) in exec.parts() {
-                watch(
-                    std::os::fd::AsFd::as_fd(fd),
-                    PollFlags::IN,
-                    Ready::Exec(*key, part),
-                );
+                watch(fd.as_fd(), PollFlags::IN, Ready::Exec(*key, part));
+            }
+        }
+        for (key, session) in &self.sessions {
+            for (fd, part) in session.parts() {
+                watch(fd.as_fd(), PollFlags::IN, Ready::Session(*key, part));
             }
         }
         for (id, container) in &self.live {
-            for (fd, part) in container.parts() {
-                watch(
-                    std::os::fd::AsFd::as_fd(fd),
-                    PollFlags::IN,
-                    Ready::Container(id.clone(), part),
-                );
+            for (fd, part) in container.parts(&self.attachments) {
+                let ready = Ready::Container(id.clone(), part);
+                watch(fd.as_fd(), PollFlags::IN, ready);
             }
+        }
+        for (fd, flags, key, part) in self.attachments.parts() {
+            watch(fd, flags, Ready::Attachment(key, part));
         }
         let timeout = self.deadline().map(clock::until);
         match poll(&mut fds, timeout.as_ref()) {
@@ -155,6 +177,8 @@ impl Shim {
         let containers = self.live.values().filter_map(Container::deadline);
         containers
             .chain(self.execs.values().map(Exec::deadline))
+            .chain(self.attachments.deadline())
+            .chain(self.replaced.iter().map(|(at, _)| *at))
             .filter(|at| *at < Mono(u64::MAX))
             .min()
     }
@@ -175,9 +199,24 @@ impl Shim {
         {
             exec.give_up();
         }
+        self.attachments.keep_deadlines(now);
+        self.replaced.retain(|(at, dir)| {
+            let due = *at <= now;
+            if due && let Err(error) = layout::remove_tree(dir) {
+                note(&format!("remove {}: {error}", dir.display()));
+            }
+            !due
+        });
     }
 
-    fn call(&mut self, asker: Asker, call: Call) {
+    fn call(&mut self, asker: Asker, call: Call, fds: Vec<OwnedFd>) {
+        if let Call::Exec { container, .. }
+        | Call::OpenExec { container, .. }
+        | Call::Attach { container, .. } = &call
+            && self.live.get(container).is_some_and(Container::is_starting)
+        {
+            return self.early.push((asker, container.clone(), call));
+        }
         match call {
             Call::Start(config) => self.start_container(asker, config),
             Call::Stop { container, grace } => {
@@ -187,6 +226,13 @@ impl Shim {
                 self.agents.answer(asker, Answer::Stopping, Vec::new());
             }
             Call::Exec { container, request } => self.exec(asker, container, request),
+            Call::OpenExec { container, request } => self.open_exec(asker, container, request),
+            Call::Attach { container, streams } => self.attach(asker, container, streams),
+            Call::UpdateVolume { volume } => {
+                let updated = self.update_volume(&volume, fds);
+                self.agents
+                    .answer(asker, Answer::VolumeUpdated(updated), Vec::new());
+            }
             Call::Sockets { family, count } => match sockets(family, count) {
                 Ok(sockets) => self.agents.answer(asker, Answer::Sockets(Ok(())), sockets),
                 Err(errno) => {
@@ -254,49 +300,14 @@ impl Shim {
         });
     }
 
-    fn exec(&mut self, asker: Asker, id: ContainerId, request: ExecRequest) {
-        let container = self.live.get(&id);
-        if container.is_some_and(Container::is_starting) {
-            self.early.push((asker, id, request));
-            return;
-        }
-        let Some(place) = container.and_then(Container::running) else {
-            return self.agents.answer(
-                asker,
-                Answer::Executed(Err(ExecError::NotRunning(id))),
-                Vec::new(),
-            );
-        };
-        match Exec::start(&mut self.stack, self.privilege, id, place, &request, asker) {
-            Ok(exec) => {
-                self.execs.insert(self.next_exec, exec);
-                self.next_exec += 1;
-            }
-            Err(error) => self
-                .agents
-                .answer(asker, Answer::Executed(Err(error)), Vec::new()),
-        }
-    }
-
-    fn exec_ready(&mut self, key: u64, part: exec::Part) {
-        let Some(exec) = self.execs.get_mut(&key) else {
-            return;
-        };
-        // A container that ends takes its commands with it, so what its init has said about that is older.
-        let container = self.live.get_mut(&exec.container);
-        let running = container.is_some_and(|container| {
-            container.read_channel();
-            container.running().is_some()
-        });
-        let over = part == exec::Part::Guardian && exec.reap();
-        let answer = exec.take(part, running);
-        if over {
-            self.execs.remove(&key);
-        }
-        if let Some((asker, answer)) = answer {
-            self.agents
-                .answer(asker, Answer::Executed(answer), Vec::new());
-        }
+    fn update_volume(&mut self, volume: &str, fds: Vec<OwnedFd>) -> Result<(), String> {
+        let content = fds.into_iter().next().ok_or("the files were not sent")?;
+        let content = volume_files::unpack(content).map_err(|error| error.to_string())?;
+        let files = content.get(volume).ok_or("other files were sent")?;
+        let replaced = volumes::update(&self.dir, &self.config.pod.volumes, volume, files)?;
+        let at = clock::mono() + KEEP_REPLACED;
+        self.replaced.extend(replaced.map(|dir| (at, dir)));
+        Ok(())
     }
 
     fn container_ready(&mut self, id: &ContainerId, part: container::Part) {
@@ -306,14 +317,16 @@ impl Shim {
         match part {
             container::Part::Channel => container.read_channel(),
             container::Part::Output(stream) => {
-                container.read_output(stream);
+                container.read_output(stream, &mut self.attachments);
             }
             container::Part::Start => {
                 let answer = container.read_start();
                 self.started(id, answer);
             }
             container::Part::Init => {
-                let Some(exit) = container.reap() else { return };
+                let Some(exit) = container.reap(&mut self.attachments) else {
+                    return;
+                };
                 // The start pipe is closed by now, if it was not read to its end before.
                 let answer = container.read_start();
                 self.started(id, answer);
@@ -335,9 +348,9 @@ impl Shim {
             .into_iter()
             .partition(|(_, of, _)| of == id);
         self.early = later;
-        let now: Vec<(Asker, ContainerId, ExecRequest)> = now;
-        for (asker, id, request) in now {
-            self.exec(asker, id, request);
+        let now: Vec<(Asker, ContainerId, Call)> = now;
+        for (asker, _, call) in now {
+            self.call(asker, call, Vec::new());
         }
         self.give_back_memory();
     }
@@ -353,6 +366,7 @@ impl Shim {
         let Some(container) = self.live.remove(id) else {
             return;
         };
+        self.attachments.end(id, exit.code);
         // One that has never run leaves nothing: its start has been answered with an error.
         let Some(mut file) = container.file() else {
             let _gone = std::fs::remove_file(self.dir.message(id));
@@ -377,7 +391,11 @@ impl Shim {
     }
 
     fn is_over(&self) -> bool {
-        self.removing.is_some() && self.live.is_empty() && self.execs.is_empty()
+        self.removing.is_some()
+            && self.live.is_empty()
+            && self.execs.is_empty()
+            && self.sessions.is_empty()
+            && self.attachments.is_empty()
     }
 
     /// Removes what is on disk, and says so to whoever has asked.
@@ -410,7 +428,17 @@ fn record(
     Record {
         config: config.pod.clone(),
         containers,
+        abilities: Abilities { sessions: true },
     }
+}
+
+/// Reaps a child if it has ended, and says whether it is no more.
+fn reap(child: &OwnedFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    !matches!(
+        waitid(WaitId::PidFd(child.as_fd()), options),
+        Ok(None) | Err(Errno::INTR)
+    )
 }
 
 /// Fresh TCP sockets of this process's, and that is the pod's, network namespace.

@@ -14,10 +14,15 @@ use super::identity::{self, Privilege};
 use super::{network, volumes};
 use crate::layout::PodDir;
 use crate::protocol::ShimConfig;
+use crate::volume_files::Content;
 use crate::{sys, text};
 
 /// Enters the pod's namespaces, and makes its network and volumes.
-pub(super) fn set_up(config: &ShimConfig, dir: &PodDir) -> Result<Privilege, StartPodError> {
+pub(super) fn set_up(
+    config: &ShimConfig,
+    dir: &PodDir,
+    content: &Content,
+) -> Result<Privilege, StartPodError> {
     let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     if matches!(config.pod.network, Network::Own(_)) {
         namespaces |= UnshareFlags::NEWNET;
@@ -45,7 +50,7 @@ pub(super) fn set_up(config: &ShimConfig, dir: &PodDir) -> Result<Privilege, Sta
             StartPodError::Sandbox(format!("make {}: {}", made.display(), text::of_io(&error)))
         })?;
     }
-    volumes::set_up(dir, &config.pod.volumes)
+    volumes::set_up(dir, &config.pod.volumes, content)
         .map_err(|error| StartPodError::Volume(error.to_string()))?;
     Ok(privilege)
 }

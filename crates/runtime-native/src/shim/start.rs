@@ -1,5 +1,6 @@
 //! From the first instruction of a shim to its event loop.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -17,12 +18,14 @@ use rustix::process::{chdir, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::agent::Agents;
+use super::attachments::Attachments;
 use super::{Shim, note, sandbox, volumes};
 use crate::layout::{self, PodDir, SOCKET};
 use crate::process::ProcessId;
 use crate::protocol::ShimConfig;
 use crate::sys::{self, Signals, Stack};
 use crate::text;
+use crate::volume_files::{self, Content};
 
 /// The whole life of a shim. The binary calls this before it sets anything else up, and with one thread;
 /// `args` are the arguments after those of [`crate::Options::shim_command`].
@@ -36,7 +39,7 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     let dir = PodDir::at(PathBuf::from(dir));
-    let stood_up = detach(&dir).and_then(|()| stand_up(&dir));
+    let stood_up = detach(&dir).and_then(|content| stand_up(&dir, &content));
     let told = tell(stood_up.as_ref().map(drop));
     match stood_up {
         Ok(mut shim) => {
@@ -57,15 +60,17 @@ fn failed(what: &str, error: &std::io::Error) -> StartPodError {
     StartPodError::Sandbox(format!("{what}: {}", text::of_io(error)))
 }
 
-/// Becomes a process that nothing of the agent's surroundings reaches.
-fn detach(dir: &PodDir) -> Result<(), StartPodError> {
-    let attempt = || -> std::io::Result<()> {
+/// Takes what is on stdin, then becomes a process that nothing of the agent's surroundings reaches.
+fn detach(dir: &PodDir) -> Result<Content, StartPodError> {
+    let attempt = || -> std::io::Result<Content> {
         sys::close_range_from(3, false)?;
         sys::set_signals(Signals::Shim);
+        sys::give_back_large_allocations();
         // Fails only for the leader of a process group, which then is what was wanted.
         let _leader = setsid();
         umask(Mode::from_raw_mode(0o022));
         chdir("/")?;
+        let content = volume_files::unpack(rustix::stdio::stdin().try_clone_to_owned()?)?;
         dup2_stdin(File::open("/dev/null")?)?;
         let log = OpenOptions::new()
             .create(true)
@@ -73,15 +78,16 @@ fn detach(dir: &PodDir) -> Result<(), StartPodError> {
             .mode(0o600)
             .open(dir.shim_log())?;
         dup2_stderr(log)?;
-        layout::write_json(&dir.pid(), &ProcessId::own()?)
+        layout::write_json(&dir.pid(), &ProcessId::own()?)?;
+        Ok(content)
     };
     attempt().map_err(|error| failed("start shim", &error))
 }
 
-fn stand_up(dir: &PodDir) -> Result<Shim, StartPodError> {
+fn stand_up(dir: &PodDir, content: &Content) -> Result<Shim, StartPodError> {
     let config: ShimConfig = layout::read_json(&dir.config())
         .map_err(|error| failed("read the pod's config.json", &error))?;
-    let made = sandbox::set_up(&config, dir).and_then(|privilege| {
+    let made = sandbox::set_up(&config, dir, content).and_then(|privilege| {
         let listener =
             listen_in(dir.path()).map_err(|error| failed("listen for the agent", &error))?;
         Ok((privilege, listener))
@@ -93,11 +99,14 @@ fn stand_up(dir: &PodDir) -> Result<Shim, StartPodError> {
         dir: dir.clone(),
         privilege,
         agents: Agents::new(listener),
-        live: std::collections::BTreeMap::new(),
+        live: BTreeMap::new(),
         ended: Vec::new(),
-        execs: std::collections::BTreeMap::new(),
+        execs: BTreeMap::new(),
+        sessions: BTreeMap::new(),
+        attachments: Attachments::default(),
         early: Vec::new(),
         next_exec: 0,
+        replaced: Vec::new(),
         removing: None,
         stack: Stack::new(),
     })

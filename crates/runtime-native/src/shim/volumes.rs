@@ -6,10 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use probelet_model::pod::{HostPathType, Volume, VolumeSource};
+use probelet_model::volume::FileSource;
+use probelet_runtime::VolumeFiles;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::layout::PodDir;
-use crate::text;
+use super::{atomic_writer, note};
+use crate::layout::{self, PodDir};
+use crate::volume_files::Content;
+use crate::{clock, text};
 
 /// Why a volume is not there. Only the text is of use: it goes into the event that users read.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +28,11 @@ pub(super) struct VolumeError {
 /// Upstream: kubelet pkg/volume/util/operationexecutor/operation_generator.go,
 /// GenerateMountVolumeFunc (the text around every reason).
 /// Shown by: volumes_of_every_type_are_checked.
-pub(super) fn set_up(dir: &PodDir, volumes: &[Volume]) -> Result<(), VolumeError> {
+pub(super) fn set_up(
+    dir: &PodDir,
+    volumes: &[Volume],
+    content: &Content,
+) -> Result<(), VolumeError> {
     for volume in volumes {
         let made = match &volume.source {
             VolumeSource::HostPath { path, kind } => check_host_path(path, *kind),
@@ -36,6 +44,13 @@ pub(super) fn set_up(dir: &PodDir, volumes: &[Volume]) -> Result<(), VolumeError
                 let place = dir.volume(&volume.name);
                 make_empty_dir(&place, limit).map_err(|error| text::of_io(&error))
             }
+            VolumeSource::Files { sources, .. } => {
+                let place = dir.volume(&volume.name);
+                match content.get(&volume.name) {
+                    Some(files) => make_files(&place, is_for_memory(sources), files),
+                    None => Err("its files were not given".to_owned()),
+                }
+            }
         };
         made.map_err(|reason| VolumeError {
             volume: volume.name.clone(),
@@ -45,17 +60,20 @@ pub(super) fn set_up(dir: &PodDir, volumes: &[Volume]) -> Result<(), VolumeError
     Ok(())
 }
 
-/// Undoes what would keep the pod's directory from being removed.
+/// Undoes what would keep the pod's directory from being removed, or would be left of a pod that could not be
+/// made.
 pub(super) fn tear_down(dir: &PodDir, volumes: &[Volume]) {
     for volume in volumes {
-        if matches!(
-            volume.source,
-            VolumeSource::EmptyDir {
-                in_memory: true,
-                ..
+        let place = dir.volume(&volume.name);
+        match &volume.source {
+            VolumeSource::EmptyDir { in_memory, .. } if *in_memory => {
+                let _not_mounted = unmount(place, UnmountFlags::DETACH);
             }
-        ) {
-            let _not_mounted = unmount(dir.volume(&volume.name), UnmountFlags::DETACH);
+            VolumeSource::Files { .. } => {
+                let _not_mounted = unmount(&place, UnmountFlags::DETACH);
+                let _not_there = layout::remove_tree(&place);
+            }
+            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => {}
         }
     }
 }
@@ -64,8 +82,32 @@ pub(super) fn tear_down(dir: &PodDir, volumes: &[Volume]) {
 pub(super) fn source(dir: &PodDir, volume: &Volume) -> PathBuf {
     match &volume.source {
         VolumeSource::HostPath { path, .. } => path.clone(),
-        VolumeSource::EmptyDir { .. } => dir.volume(&volume.name),
+        VolumeSource::EmptyDir { .. } | VolumeSource::Files { .. } => dir.volume(&volume.name),
     }
+}
+
+/// Whether no container may write to it, whatever its mount says.
+///
+/// Upstream: pkg/volume/configmap/configmap.go, GetAttributes, and the same of secret, downwardapi and
+/// projected.
+/// Shown by: a_volume_of_files_cannot_be_written_to.
+pub(super) const fn is_read_only(volume: &Volume) -> bool {
+    matches!(volume.source, VolumeSource::Files { .. })
+}
+
+/// Gives the volume of files of that name new content. Answers with the directory that has been replaced,
+/// which is to be removed when nobody can be on the way there any more.
+pub(super) fn update(
+    dir: &PodDir,
+    volumes: &[Volume],
+    name: &str,
+    files: &VolumeFiles,
+) -> Result<Option<PathBuf>, String> {
+    let volume = volumes.iter().find(|volume| volume.name == name);
+    if !volume.is_some_and(is_read_only) {
+        return Err(format!("the pod has no volume of files \"{name}\""));
+    }
+    atomic_writer::write(&dir.volume(name), files, clock::wall()).map_err(|error| error.to_string())
 }
 
 /// Makes what an untyped hostPath names, if nothing is there: a directory.
@@ -80,6 +122,39 @@ pub(super) fn make_missing_source(volume: &Volume) -> io::Result<()> {
         } if !path.exists() => make_dir(path),
         _ => Ok(()),
     }
+}
+
+/// Whether its files are kept off disks: all but those of ConfigMaps alone.
+///
+/// Upstream: pkg/volume/secret/secret.go, wrappedVolumeSpec, and the same of downwardapi, projected and
+/// configmap.
+/// Shown by: files_have_modes_and_secrets_are_in_memory.
+fn is_for_memory(sources: &[FileSource]) -> bool {
+    !sources
+        .iter()
+        .all(|source| matches!(source, FileSource::ConfigMap(_)))
+}
+
+/// Makes a volume of files, in memory where that can be had. Like an emptyDir's, the mode of its directory
+/// is 0777, and in memory that of any tmpfs.
+fn make_files(place: &Path, in_memory: bool, files: &VolumeFiles) -> Result<(), String> {
+    let make = || {
+        fs::create_dir_all(place)?;
+        fs::set_permissions(place, Permissions::from_mode(0o777))
+    };
+    make().map_err(|error| text::of_io(&error))?;
+    if in_memory {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        if let Err(errno) = mount("tmpfs", place, "tmpfs", flags, Some(c"mode=1777")) {
+            let reason = text::reason(errno);
+            note(&format!(
+                "{} stays on disk: tmpfs: {reason}",
+                place.display()
+            ));
+        }
+    }
+    atomic_writer::write(place, files, clock::wall()).map_err(|error| error.to_string())?;
+    atomic_writer::remove_replaced(place).map_err(|error| text::of_io(&error))
 }
 
 /// Makes an emptyDir, on disk or, with `memory` and its limit, in memory. One that a shim before this one has

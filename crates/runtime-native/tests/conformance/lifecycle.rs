@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use probelet_runtime::{Event, ExecError, Runtime};
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, socket_with,
 };
 use rustix::process::{Signal, kill_process};
 
@@ -168,6 +169,39 @@ fn a_removed_pod_leaves_nothing() {
         assert!(!mounts.contains(world.dir.path().to_str().unwrap()));
         world.runtime.remove_pod(&uid).await.unwrap();
         assert_eq!(world.runtime.pods().await.unwrap(), []);
+    });
+}
+
+#[test]
+fn a_call_of_a_newer_agent_is_answered() {
+    run(async {
+        let world = World::native();
+        world.pod("newer", Vec::new()).await;
+        let path = world.path("data/run/newer/shim.sock");
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        connect(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        let call = b"\x00{\"id\":12,\"call\":{\"Conjure\":{\"what\":[1,2]}}}";
+        send(&socket, call, SendFlags::NOSIGNAL).unwrap();
+        let mut packets = Vec::new();
+        for _ in 0..2 {
+            let mut packet = vec![0; 64 * 1024];
+            let (length, _) = recv(&socket, &mut packet[..], RecvFlags::empty()).unwrap();
+            packets.push(String::from_utf8_lossy(&packet[1..length]).into_owned());
+        }
+        assert!(
+            packets[0].contains(r#""abilities":{"sessions":true}"#),
+            "{packets:?}"
+        );
+        assert_eq!(
+            packets[1],
+            r#"{"Answer":{"id":12,"answer":"NotUnderstood"}}"#
+        );
     });
 }
 

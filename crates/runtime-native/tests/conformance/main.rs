@@ -2,6 +2,8 @@
 //! and, if that is root, once more as an ordinary user.
 
 #[cfg(test)]
+mod attach;
+#[cfg(test)]
 mod containers;
 #[cfg(test)]
 mod exec;
@@ -14,7 +16,11 @@ mod lifecycle;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod volume_files;
 
 #[cfg(test)]
 mod tests {

@@ -1,19 +1,25 @@
 //! What every test needs: a runtime on a fresh data directory, pods and containers to ask for, and
 //! waiting for values.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, PodUid};
 use probelet_model::pod::{HostPathType, User, Volume, VolumeMount, VolumeSource};
 use probelet_runtime::{
-    ContainerConfig, Event, Events, ExecOutput, ExecRequest, Exit, Family, Network, PodConfig,
-    Runtime, Started,
+    ContainerConfig, Event, Events, ExecError, ExecOutput, ExecRequest, Exit, Family, Network,
+    PodConfig, Runtime, SessionRequest, Started, Streams,
 };
 use probelet_runtime_native::{NativeRuntime, Options};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 
 /// How long anything may take on a busy machine. No test waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -170,6 +176,7 @@ pub(crate) fn pod(uid: &str, network: Network, volumes: Vec<Volume>) -> PodConfi
         name,
         network,
         volumes,
+        volume_files: BTreeMap::new(),
     }
 }
 
@@ -216,6 +223,9 @@ pub(crate) fn container(id: &str, argv: &[&str]) -> ContainerConfig {
         mounts: Vec::new(),
         user: User::default(),
         termination_message: probelet_model::pod::TerminationMessage::default(),
+        stdin: false,
+        stdin_once: false,
+        tty: false,
     }
 }
 
@@ -229,6 +239,118 @@ pub(crate) fn request(script: &str) -> ExecRequest {
         timeout: PATIENCE,
         output_limit: 10 * 1024,
     }
+}
+
+/// A shell script with streams of its own.
+pub(crate) fn session(script: &str, streams: Streams, tty: bool) -> SessionRequest {
+    SessionRequest {
+        argv: ["sh", "-c", script].map(str::to_owned).into(),
+        streams,
+        tty,
+    }
+}
+
+/// Every stream.
+pub(crate) const ALL: Streams = Streams {
+    stdin: true,
+    stdout: true,
+    stderr: true,
+};
+
+/// A near end to read from.
+#[derive(Debug)]
+pub(crate) struct Reader(pipe::Receiver);
+
+impl Reader {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        // A pipe or a terminal: both can be waited for in the same way.
+        Self(pipe::Receiver::from_file_unchecked(fd.into()).unwrap())
+    }
+
+    /// What comes next; nothing at the end, which a terminal tells by an error.
+    pub(crate) async fn read(&self) -> Vec<u8> {
+        let read = async {
+            loop {
+                self.0.readable().await.unwrap();
+                let mut buffer = vec![0; 64 * 1024];
+                match self.0.try_read(&mut buffer) {
+                    Ok(length) => {
+                        buffer.truncate(length);
+                        return buffer;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
+                        return Vec::new();
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("output in time")
+    }
+
+    /// All there is, to the end.
+    pub(crate) async fn read_to_end(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let more = self.read().await;
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
+        }
+    }
+
+    /// All there is, to the end, as text.
+    pub(crate) async fn text(&self) -> String {
+        String::from_utf8(self.read_to_end().await).unwrap()
+    }
+
+    /// What comes up to and with `mark`.
+    pub(crate) async fn read_until(&self, mark: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(mark) {
+            let more = self.read().await;
+            assert!(!more.is_empty(), "ended without {mark:?}: {text:?}");
+            text.push_str(&String::from_utf8_lossy(&more));
+        }
+        text
+    }
+}
+
+/// A near end to write to.
+#[derive(Debug)]
+pub(crate) struct Writer(pipe::Sender);
+
+impl Writer {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(pipe::Sender::from_file_unchecked(fd.into()).unwrap())
+    }
+
+    /// Writes all of it, or says why not.
+    pub(crate) async fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            self.0.writable().await?;
+            match self.0.try_write(bytes) {
+                Ok(length) => bytes = &bytes[length..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a session ends.
+pub(crate) async fn outcome(
+    ended: oneshot::Receiver<Result<i32, ExecError>>,
+) -> Result<i32, ExecError> {
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("an end in time")
+        .expect("told")
 }
 
 /// The first value there is.

@@ -16,6 +16,7 @@ use probelet_model::pod::{
     TerminationMessage, User,
 };
 use probelet_model::probe::{Handler, PortRef, Probe, ProbeKind, Scheme};
+use probelet_model::resources::Resources;
 use probelet_model::service::{Service, ServicePort};
 use probelet_model::time::Wall;
 
@@ -157,6 +158,8 @@ fn part(chance: &mut Chance, index: usize) -> Part {
         host_network: false,
         hostname: name,
         subdomain: None,
+        service_account: "default".to_owned(),
+        enable_service_links: true,
         deletion: None,
     };
     Part {
@@ -173,6 +176,10 @@ fn container(name: &str) -> Container {
         argv: vec!["app".to_owned()],
         working_dir: None,
         env: Vec::new(),
+        env_from: Vec::new(),
+        stdin: false,
+        stdin_once: false,
+        tty: false,
         ports: vec![ContainerPort {
             name: None,
             number: PORT,
@@ -188,6 +195,7 @@ fn container(name: &str) -> Container {
         restart_policy: None,
         restart_rules: Vec::new(),
         termination_message: TerminationMessage::default(),
+        resources: Resources::default(),
     }
 }
 

@@ -166,6 +166,7 @@ mod tests {
             version: Version(version),
             kind,
             object: Arc::new(json!({"at": version})),
+            before: None,
         }
     }
 

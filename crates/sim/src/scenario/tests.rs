@@ -22,7 +22,7 @@ spec:
     let loaded = manifest::load(&[source], &Options::default()).unwrap();
     let pod = |object: manifest::ManifestObject| match object.object {
         Object::Pod(pod) => pod,
-        Object::Service(_) => panic!("only a pod is there"),
+        Object::Service(_) | Object::Other => panic!("only a pod is there"),
     };
     loaded.objects.into_iter().map(pod).collect()
 }

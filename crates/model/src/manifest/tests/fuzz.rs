@@ -117,6 +117,7 @@ proptest! {
                 let again = match &object.object {
                     Object::Pod(_) => crate::pod::Pod::from_value(&object.value).map(Object::Pod),
                     Object::Service(_) => crate::service::Service::from_value(&object.value).map(Object::Service),
+                    Object::Other => Ok(Object::Other),
                 };
                 prop_assert_eq!(again.unwrap(), object.object);
                 let admitted = decode::admit(object.key.kind, object.value.clone(), &Options::default());

@@ -42,6 +42,21 @@ fn a_service_is_defaulted_and_read() {
     assert!(!read.headless && !read.publish_not_ready_addresses);
     assert_eq!(&Service::from_value(&object.value).unwrap(), read);
 
+    for (kind, expected) in [
+        ("NodePort", json!([null, "Cluster", "Cluster"])),
+        ("LoadBalancer", json!([true, "Cluster", "Cluster"])),
+    ] {
+        let text = service(&format!("type: {kind}\nports: [{{port: 80}}]"));
+        let spec = &only(load_text(&text)).value["spec"];
+        let found = [
+            "allocateLoadBalancerNodePorts",
+            "externalTrafficPolicy",
+            "internalTrafficPolicy",
+        ]
+        .map(|name| spec[name].clone());
+        assert_eq!(json!(found), expected);
+    }
+
     let text = service(
         "clusterIP: None\npublishNotReadyAddresses: true\nselector: {}\n\
          ports: [{name: a, port: 80, targetPort: http}, {name: b, port: 81, protocol: UDP}]",

@@ -191,7 +191,7 @@ fn what_is_wrong_in_a_template_is_told_with_its_path_and_place() {
 
 #[test]
 fn what_a_cluster_carries_out_is_not_refused_but_named() {
-    let pod = "runtimeClassName: gvisor\nvolumes: [{name: v, configMap: {name: c}}]\nshareProcessNamespace: true";
+    let pod = "runtimeClassName: gvisor\nvolumes: [{name: v, nfs: {server: a, path: /}}]\nshareProcessNamespace: true";
     let text = app("Deployment", "", pod);
     let container =
         "        resources: {limits: {cpu: 1}}\n        volumeMounts: [{name: v, mountPath: /v}]\n";
@@ -206,7 +206,7 @@ fn what_a_cluster_carries_out_is_not_refused_but_named() {
         [
             "spec.template.spec.containers[0].resources.limits",
             "spec.template.spec.shareProcessNamespace",
-            "spec.template.spec.volumes[0].configMap",
+            "spec.template.spec.volumes[0].nfs",
         ]
     );
 }
@@ -228,7 +228,7 @@ fn claims_of_a_stateful_set_are_volumes_of_its_pods() {
 #[test]
 fn other_kinds_are_counted_and_those_that_cannot_be_are_errors() {
     let survey = survey_text(
-        "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: v1\nkind: ConfigMap\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n---\n\
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n---\n\
          apiVersion: example.com/v1\nkind: Deployment\n",
     );
     assert_eq!(survey.errors, []);
@@ -240,6 +240,14 @@ fn other_kinds_are_counted_and_those_that_cannot_be_are_errors() {
     assert_eq!(
         skipped,
         [("ConfigMap", 2), ("Deployment", 1), ("Ingress", 1)]
+    );
+    refused(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a b: c}\n",
+        &[
+            "t:4:13: data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric \
+             characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for \
+             validation is '[-._a-zA-Z0-9]+')",
+        ],
     );
     refused(
         "apiVersion: apps/v1\nkind: Deploymnet\n---\napiVersion: extensions/v1beta1\nkind: Deployment\n",

@@ -156,12 +156,24 @@ fn kinds_are_known_told_apart_or_refused() {
             "t:1:7: no matches for kind \"Pod\" in version \"apps/v1\"",
         ),
         (
-            "apiVersion: apps/v1\nkind: Deployment\n",
-            "t:2:7: kind \"Deployment\" (apps/v1) is not carried out yet",
+            "apiVersion: apps/v1\nkind: StatefulSet\n",
+            "t:2:7: kind \"StatefulSet\" (apps/v1) is not carried out yet",
         ),
         (
             "apiVersion: v1\nkind: ConfigMap\n",
-            "t:2:7: kind \"ConfigMap\" (v1) is not carried out yet",
+            "t:1:1: metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            "apiVersion: events.k8s.io/v1\nkind: Event\n",
+            "t:2:7: kind \"Event\" (events.k8s.io/v1) is not carried out yet",
+        ),
+        (
+            "apiVersion: node.k8s.io/v1\nkind: Nothing\n",
+            "t:2:7: no matches for kind \"Nothing\" in version \"node.k8s.io/v1\"",
+        ),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: a-}\n",
+            "t:3:26: metadata.generateName: cannot use generate name with apply: \"a-\"",
         ),
         ("\napiVersion: v1\n", "t:2:1: kind: Required value"),
         ("kind: Pod\n", "t:1:1: apiVersion: Required value"),

@@ -64,6 +64,21 @@ pub(crate) fn service(name: &str, target_port: &Value) -> Value {
     })
 }
 
+/// A Deployment of so many pods like this one, which is written as [`pod`] writes it.
+pub(crate) fn deployment(pod: &Value, replicas: u32) -> Value {
+    let metadata = &pod["metadata"];
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": metadata["name"] },
+        "spec": {
+            "replicas": replicas,
+            "selector": { "matchLabels": metadata["labels"] },
+            "template": { "metadata": { "labels": metadata["labels"] }, "spec": pod["spec"] },
+        },
+    })
+}
+
 /// Ways to write a pod down.
 pub(crate) trait PodValue {
     /// The pod with a field of its spec.

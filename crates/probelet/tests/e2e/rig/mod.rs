@@ -24,7 +24,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use self::http::get;
-pub(crate) use self::manifest::{PodValue, SERVER, file_probe, server, service, shell};
+pub(crate) use self::manifest::{PodValue, SERVER, deployment, file_probe, server, service, shell};
 pub(crate) use self::processes::{Process, mounts, naming, with_argument};
 pub(crate) use self::status::Status;
 pub(crate) use self::up::Up;
@@ -288,7 +288,16 @@ impl Rig {
         for inside in ["run", "logs", "memory"] {
             assert_eq!(names(&self.data_dir.join(inside)), [""; 0], "{inside}");
         }
-        let own = ["agent.log", "lock", "logs", "memory", "objects.redb", "run"];
+        let own = [
+            "agent.log",
+            "kubeconfig",
+            "lock",
+            "logs",
+            "memory",
+            "objects.redb",
+            "pki",
+            "run",
+        ];
         let there = names(&self.data_dir);
         assert!(
             there.iter().all(|name| own.contains(&name.as_str())),

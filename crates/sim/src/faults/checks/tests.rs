@@ -199,6 +199,7 @@ impl Trace {
             kind: EventKind::Normal,
             reason: "Killing",
             message: format!("Container c failed {kind} probe, will be restarted"),
+            attempt: None,
         }))
     }
 
@@ -233,6 +234,7 @@ impl Trace {
         let endpoints = vec![EndpointsChange {
             service,
             endpoints,
+            slices: Vec::new(),
             trigger_time: None,
         }];
         self.asked(Effect::Commit(Commit {

@@ -41,6 +41,7 @@ pub(super) fn objects(text: &str) -> (Vec<Pod>, Vec<Service>) {
         match object.object {
             Object::Pod(pod) => pods.push(pod),
             Object::Service(service) => services.push(service),
+            Object::Other => {}
         }
     }
     (pods, services)

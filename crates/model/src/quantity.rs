@@ -4,14 +4,27 @@
 ///
 /// Upstream: apimachinery pkg/api/resource/quantity.go, ErrFormatWrong.
 /// Shown by: volumes_are_validated.
-pub(super) const FORMAT: &str =
+pub(crate) const FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 /// The value of a quantity, rounded up to a whole number; `None` if `text` is none or does not fit.
 ///
 /// Upstream: apimachinery pkg/api/resource/quantity.go, ParseQuantity and Value (both away from zero).
 /// Shown by: quantities_are_read_as_upstream_does.
-pub(super) fn whole(text: &str) -> Option<i64> {
+pub(crate) fn whole(text: &str) -> Option<i64> {
+    scaled(text, 0)
+}
+
+/// The value of a quantity in thousandths, rounded up; `None` if `text` is none or does not fit.
+///
+/// Upstream: apimachinery pkg/api/resource/quantity.go, MilliValue.
+/// Shown by: quantities_are_read_as_upstream_does.
+pub(crate) fn thousandths(text: &str) -> Option<i64> {
+    scaled(text, 3)
+}
+
+/// The value of a quantity times a power of ten, rounded up.
+fn scaled(text: &str, by: i32) -> Option<i64> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -29,7 +42,9 @@ pub(super) fn whole(text: &str) -> Option<i64> {
         digits => digits.parse().ok()?,
     };
     let (multiplier, exponent) = scale(suffix)?;
-    let shift = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let shift = exponent
+        .checked_add(by)?
+        .checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let scaled = digits.checked_mul(multiplier)?;
     let power = 10_u128.checked_pow(shift.unsigned_abs());
     let magnitude = match (shift >= 0, power) {
@@ -110,6 +125,17 @@ mod tests {
             ("ten", None),
         ] {
             assert_eq!(whole(text), expected, "{text:?}");
+        }
+        for (text, expected) in [
+            ("1", Some(1000)),
+            ("100m", Some(100)),
+            ("0.25", Some(250)),
+            ("1u", Some(1)),
+            ("2Ki", Some(2_048_000)),
+            ("8Ei", None),
+            ("x", None),
+        ] {
+            assert_eq!(thousandths(text), expected, "{text:?}");
         }
     }
 }

@@ -1,0 +1,10 @@
+//! The server, over real sockets and real TLS.
+
+#[cfg(test)]
+mod ground;
+#[cfg(test)]
+mod many;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod watching;

@@ -1,0 +1,23 @@
+//! What containers ask for and may use, and what the node has.
+
+use serde::{Deserialize, Serialize};
+
+/// A container's `resources`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// `requests`.
+    pub requests: Amounts,
+    /// `limits`.
+    pub limits: Amounts,
+}
+
+/// So much of each resource; `None` where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amounts {
+    /// `cpu`, in thousandths of one.
+    pub cpu_milli: Option<u64>,
+    /// `memory`, in bytes.
+    pub memory: Option<u64>,
+    /// `ephemeral-storage`, in bytes.
+    pub ephemeral_storage: Option<u64>,
+}
