@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::data_dir::DataDir;
+use crate::host_usage;
 use crate::identity;
 use crate::metrics::Metrics;
 
@@ -126,6 +127,7 @@ pub(crate) async fn listen<R: Runtime>(parts: Parts<'_, R>) -> Result<Listening<
             healthy: Arc::new(move || asked.healthy().map_err(|error| error.to_string())),
         }],
         metrics: Some(Arc::new(move || told.text(&of).unwrap_or_default())),
+        of_node: Some(Arc::new(host_usage::read)),
         ..Options::default()
     };
     let api = Api::new(

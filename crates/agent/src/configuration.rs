@@ -5,18 +5,24 @@
 //! Differs: a running pod sees a change of what it refers to at once, not at the next of the kubelet's rounds.
 //! Shown by: a_pod_gets_what_it_refers_to_in_its_namespace_and_no_other.
 
+mod image;
+mod mounts;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use probelet_engine::input::ContainerFailure;
 use probelet_model::environment::{environment, expand_command};
 use probelet_model::files::volume_files;
 use probelet_model::id::{Kind, ObjectKey};
-use probelet_model::pod::{Container, Pod, VolumeSource};
+use probelet_model::pod::{Container, Pod, VolumeMount, VolumeSource};
 use probelet_model::reference::PodFacts;
 use probelet_model::resources::Amounts;
 use probelet_model::volume::{FileSource, VolumeFiles};
-use probelet_store::Store;
+use probelet_proxy::ServiceKey;
+use probelet_runtime::{Image, ImageRoot};
+use probelet_store::{Object, Store};
 use serde_json::Value;
 
 /// What is the same for all pods of a node.
@@ -39,31 +45,98 @@ impl NodeFacts {
 }
 
 /// What a container is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Invocation {
+    /// The files it sees; the host's own if `None`.
+    pub(crate) root: Option<ImageRoot>,
     /// Its variables, each once.
     pub(crate) env: Vec<(String, String)>,
     /// Its command and arguments, expanded.
     pub(crate) argv: Vec<String>,
+    /// Where it begins.
+    pub(crate) working_dir: Option<String>,
+    /// Its mounts, their `subPathExpr` expanded.
+    pub(crate) mounts: Vec<VolumeMount>,
+    /// Whom its image wants to run as.
+    pub(crate) image_user: String,
+    /// What asks it to stop; TERM if `None`.
+    pub(crate) stop_signal: Option<i32>,
 }
 
-/// The variables and the command of a container, as they are now.
+/// What a container is started with, as things are now; of its image, unless it sees the host's files.
 ///
 /// # Errors
-/// What it refers to and is not there, in upstream's words.
+/// What it refers to and is not there, and what must not be, in upstream's words.
 pub(crate) fn invocation(
     store: &Store,
     node: &NodeFacts,
     pod: &Pod,
     container: &Container,
     pod_ip: Option<IpAddr>,
-) -> Result<Invocation, String> {
+    services: &[Arc<Value>],
+    image: Option<&Image>,
+) -> Result<Invocation, ContainerFailure> {
     let facts = node.of_pod(pod_ip);
-    // No Service has an address that could be reached from inside a pod, so none has variables.
-    let env = environment(pod, container, &facts, &lookup(store, pod), &[])
-        .map_err(|error| error.to_string())?;
-    let argv = expand_command(&container.argv, &env);
-    Ok(Invocation { env, argv })
+    let env = environment(pod, container, &facts, &lookup(store, pod), services)
+        .map_err(|error| ContainerFailure::Config(error.to_string()))?;
+    let mounts = mounts::mounts(container, &env).map_err(ContainerFailure::Config)?;
+    let command = expand_command(&container.command, &env);
+    let args = expand_command(&container.args, &env);
+    let Some(Image { config, root, .. }) = image else {
+        return Ok(Invocation {
+            argv: [command, args].concat(),
+            env,
+            working_dir: container.working_dir.clone(),
+            mounts,
+            stop_signal: container.stop_signal,
+            ..Invocation::default()
+        });
+    };
+    image::verify_non_root(pod, container, &config.user)?;
+    let stop_signal = config.stop_signal.as_deref().and_then(|text| {
+        let signal = image::signal(text);
+        if signal.is_none() {
+            tracing::warn!(pod = %pod.uid, container = %container.name, "the image's stop signal {text:?} is none; TERM it is");
+        }
+        signal
+    });
+    Ok(Invocation {
+        root: Some(root.clone()),
+        argv: image::argv(command, args, config)?,
+        env: image::env(config, env),
+        working_dir: container
+            .working_dir
+            .clone()
+            .or_else(|| config.working_dir.clone()),
+        mounts,
+        image_user: config.user.clone(),
+        stop_signal: container.stop_signal.or(stop_signal),
+    })
+}
+
+/// The Services whose variables a pod may have, each with the `address` at which the pod reaches it as cluster
+/// IP, whatever it says itself; those without one are left out.
+pub(crate) fn links(
+    store: &Store,
+    pod: &Pod,
+    address: impl Fn(&ServiceKey) -> Option<Ipv4Addr>,
+) -> Vec<Arc<Value>> {
+    let services = store.list_in(Kind::Service, &pod.meta.namespace).0;
+    let kubernetes = store.get(&ObjectKey::new(Kind::Service, "default", "kubernetes"));
+    let with_address = |object: Object| {
+        let key = ServiceKey {
+            namespace: object.key.namespace,
+            name: object.key.name,
+        };
+        let mut value = (*object.value).clone();
+        value["spec"]["clusterIP"] = address(&key)?.to_string().into();
+        Some(Arc::new(value))
+    };
+    services
+        .into_iter()
+        .chain(kubernetes)
+        .filter_map(with_address)
+        .collect()
 }
 
 /// The files of all volumes that are made of objects, by volume.
@@ -122,14 +195,14 @@ fn lookup<'a>(store: &'a Store, pod: &'a Pod) -> impl Fn(Kind, &str) -> Option<A
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use probelet_model::decode;
     use probelet_store::Durability;
     use serde_json::json;
 
     use super::*;
 
-    fn node() -> NodeFacts {
+    pub(crate) fn node() -> NodeFacts {
         NodeFacts {
             host_ip: IpAddr::from([192, 0, 2, 7]),
             node_name: "here".to_owned(),
@@ -137,7 +210,7 @@ mod tests {
         }
     }
 
-    fn pod() -> Pod {
+    pub(crate) fn pod() -> Pod {
         let value = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": "web", "namespace": "shop", "labels": { "app": "web" } },
@@ -168,7 +241,9 @@ mod tests {
         let store = Store::in_memory();
         let pod = pod();
         let ip = Some(IpAddr::from([10, 0, 0, 2]));
-        let missing = Err("configmap \"paint\" not found".to_owned());
+        let missing = Err(ContainerFailure::Config(
+            "configmap \"paint\" not found".to_owned(),
+        ));
         let paint = |namespace: &str| ObjectKey::new(Kind::ConfigMap, namespace, "paint");
         let put = |key: ObjectKey, colour: &str| {
             let value = json!({ "metadata": {}, "data": { "colour": colour } });
@@ -180,7 +255,8 @@ mod tests {
         };
         put(paint("default"), "red");
         let container = pod.container("main").unwrap();
-        assert_eq!(invocation(&store, &node(), &pod, container, ip), missing);
+        let made = || invocation(&store, &node(), &pod, container, ip, &[], None);
+        assert_eq!(made(), missing);
         assert_eq!(
             files(&store, &node(), &pod, ip),
             Err(
@@ -189,7 +265,7 @@ mod tests {
             )
         );
         put(paint("shop"), "blue");
-        let made = invocation(&store, &node(), &pod, container, ip).unwrap();
+        let made = made().unwrap();
         assert_eq!(made.argv, ["paint", "blue"]);
         let ip_variable = ("IP".to_owned(), "10.0.0.2".to_owned());
         assert!(made.env.contains(&ip_variable), "{:?}", made.env);
@@ -199,5 +275,50 @@ mod tests {
         assert!(is_made_of(&pod, &paint("shop")));
         assert!(!is_made_of(&pod, &paint("default")));
         assert!(tells_of_itself(&pod));
+    }
+    #[test]
+    fn a_pod_has_the_variables_of_services_that_it_reaches_at_the_address_where_it_does() {
+        let store = Store::in_memory();
+        for (namespace, name, ip) in [
+            ("shop", "db", "10.96.0.1"),
+            ("shop", "far", "10.96.0.2"),
+            ("other", "web", "10.96.0.3"),
+            ("default", "kubernetes", "10.96.0.4"),
+        ] {
+            let value = json!({
+                "metadata": { "namespace": namespace, "name": name },
+                "spec": { "clusterIP": ip, "ports": [{ "port": 5432 }] },
+            });
+            let key = ObjectKey::new(Kind::Service, namespace, name);
+            store
+                .transact(Durability::Derived, |transaction| {
+                    transaction.put_any(key, value).map(drop)
+                })
+                .unwrap();
+        }
+        let mut pod = pod();
+        let variables = |pod: &Pod| {
+            let services = links(&store, pod, |service| match &*service.name {
+                "far" => None,
+                _ => Some(Ipv4Addr::new(127, 213, 1, 2)),
+            });
+            let mut container = pod.container("main").unwrap().clone();
+            container.env.clear();
+            let made = invocation(&store, &node(), pod, &container, None, &services, None).unwrap();
+            let hosts = made
+                .env
+                .into_iter()
+                .filter(|(name, _)| name.ends_with("_HOST"));
+            hosts
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+        };
+        let both = [
+            "DB_SERVICE_HOST=127.213.1.2",
+            "KUBERNETES_SERVICE_HOST=127.213.1.2",
+        ];
+        assert_eq!(variables(&pod), both);
+        pod.enable_service_links = false;
+        assert_eq!(variables(&pod), both[1..]);
     }
 }

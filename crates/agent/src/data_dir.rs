@@ -27,6 +27,8 @@ const LOOK: Timespec = Timespec {
     tv_nsec: 5_000_000,
 };
 const LOOKS: u32 = 5;
+/// Where root's data goes if nobody says.
+const ROOTS: &str = "/var/lib/probelet";
 
 /// A data directory that may or may not be somebody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,12 @@ impl DataDir {
         Self { path: path.into() }
     }
 
+    /// Whether it is root's default one.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.path == Path::new(ROOTS)
+    }
+
     /// Where data goes if nobody says: `/var/lib/probelet` for root, else `$XDG_STATE_HOME/probelet`,
     /// else `~/.local/state/probelet`.
     #[must_use]
@@ -79,7 +87,7 @@ impl DataDir {
         home: Option<PathBuf>,
     ) -> PathBuf {
         if is_root {
-            return PathBuf::from("/var/lib/probelet");
+            return PathBuf::from(ROOTS);
         }
         // The XDG specification has relative paths ignored.
         let state = xdg_state_home.filter(|path| path.is_absolute());
@@ -202,6 +210,12 @@ impl DataDir {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.path.join("kubeconfig")
+    }
+
+    /// Where images are.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.path.join("images")
     }
 
     pub(crate) fn memory(&self, pod: &PodUid) -> PathBuf {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 /// Upstream: kubelet pkg/util/node/node.go, GetHostname.
 /// Shown by: the_node_is_called_as_its_host_in_lower_case.
 #[must_use]
-pub fn node_name() -> String {
+pub(crate) fn node_name() -> String {
     named_after(&rustix::system::uname().nodename().to_string_lossy())
 }
 
@@ -23,7 +23,7 @@ fn named_after(host: &str) -> String {
 /// The address by which the host would leave for the outside, else loopback. No packet is sent to find
 /// it: connecting a UDP socket only asks the routing table.
 #[must_use]
-pub fn host_ip() -> IpAddr {
+pub(crate) fn host_ip() -> IpAddr {
     let found = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         // TEST-NET-1, an address that is nobody's (RFC 5737).
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;

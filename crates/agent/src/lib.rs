@@ -19,14 +19,19 @@ pub mod control;
 pub mod data_dir;
 mod deletion;
 mod explain;
+mod fetch;
 pub mod happening;
 mod hook;
+mod host_usage;
 pub mod identity;
+pub mod image_store;
 mod metrics;
+mod names;
 mod node;
 pub mod objects;
 mod operation;
 pub mod pod_ip;
+mod pull_secrets;
 mod recorder;
 pub mod snapshot;
 pub mod this_node;
@@ -46,18 +51,20 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use probelet_image::Registries;
 use probelet_model::id::ObjectKey;
 use probelet_model::manifest::ManifestObject;
 use probelet_runtime::RuntimeError;
-use probelet_runtime_native::NativeRuntime;
-pub use probelet_runtime_native::shim_main;
+pub use probelet_runtime_native::{Egress, EgressError, shim_main};
+use probelet_runtime_native::{NativeRuntime, NetworkOptions};
 use probelet_store::{OpenError, Settings, Store, WriteError};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::api::{Listening, Serving};
 use crate::control::Door;
 use crate::data_dir::{DataDir, DataDirError, Lock};
+use crate::fetch::Fetches;
 use crate::happening::Happening;
 use crate::metrics::Metrics;
 use crate::node::{Command, Node, Parts};
@@ -76,8 +83,14 @@ pub struct Options {
     pub data_dir: DataDir,
     /// Where pods get their addresses from.
     pub pod_cidr: Cidr,
+    /// How pods reach each other and the outside.
+    pub egress: Egress,
     /// The command that runs a shim: this program, and the word that makes it one.
     pub shim_command: Vec<OsString>,
+    /// The command that unpacks a layer of an image: this program, and the word that makes it do so.
+    pub unpack_command: Vec<OsString>,
+    /// Registries of images that are reached in other ways than by default.
+    pub registries: Registries,
     /// The Kubernetes API; none is served if `None`.
     pub api: Option<ApiOptions>,
     /// `spec.runtimeClassName` of pods that name none.
@@ -145,7 +158,10 @@ impl Agent {
         let Options {
             data_dir,
             pod_cidr,
+            egress,
             shim_command,
+            unpack_command,
+            registries,
             api: api_options,
             default_runtime_class,
             stop,
@@ -165,6 +181,19 @@ impl Agent {
             path: data_dir.path().to_owned(),
             source,
         })?;
+        if let Some(notice) = probelet_runtime_native::single_id_notice() {
+            tracing::info!("{notice}");
+        }
+        let images = image_store::open(&data_dir, unpack_command, registries);
+        let images = Arc::new(images.map_err(|source| DataDirError::Io {
+            path: data_dir.images(),
+            source,
+        })?);
+        let runtime = runtime.with_network(&NetworkOptions {
+            egress,
+            cidr: pod_cidr.parts(),
+            name: data_dir.is_default().then(|| "probelet0".to_owned()),
+        });
         let (commands, command_receiver) = mpsc::channel(16);
         let (happenings, first) = broadcast::channel(4096);
         let door = Door::open(
@@ -180,7 +209,10 @@ impl Agent {
         bootstrap::ensure(&store, clock::now().wall)?;
         let (host_ip, node_name) = (identity::host_ip(), identity::node_name());
         let host = Host::this(&node_name, host_ip, data_dir.path());
-        this_node::register(&store, &host, clock::now().wall)?;
+        let network = runtime.network_state();
+        let reach = network.borrow().clone();
+        this_node::register(&store, &host, None, &reach, clock::now().wall)?;
+        let images_changed = Arc::new(Notify::new());
         let (runtime, metrics) = (Arc::new(runtime), Arc::<Metrics>::default());
         let mut listening = None;
         if let Some(options) = &api_options {
@@ -204,6 +236,7 @@ impl Agent {
         };
         let node = Node::new(Parts {
             runtime,
+            fetches: Fetches::new(Arc::clone(&images), Arc::clone(&images_changed)),
             store: Arc::clone(&store),
             data_dir: data_dir.clone(),
             commands: command_receiver,
@@ -229,7 +262,13 @@ impl Agent {
             happenings,
             node: Some(tokio::spawn(node.run())),
             door: tokio::spawn(door.serve(Arc::clone(&workloads))),
-            lease: tokio::spawn(this_node::keep(Arc::clone(&store), host)),
+            lease: tokio::spawn(this_node::keep(
+                Arc::clone(&store),
+                host,
+                images,
+                images_changed,
+                network,
+            )),
             store,
             workloads,
             api: listening.map(Listening::serve),

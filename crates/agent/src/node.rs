@@ -5,8 +5,11 @@
 //! nothing else, so a turn takes microseconds. Its queues: answers (1,024; a task whose answer finds it
 //! full waits), commands (16), happenings (4,096; a reader that falls behind is told how much it missed).
 
+mod start;
 mod take_up;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,15 +17,15 @@ use std::sync::Arc;
 
 use probelet_api::registry::placing;
 use probelet_engine::effect::{Commit, Effect};
-use probelet_engine::input::{ContainerFailure, Exit, Input, OperationId, Origin, PodFailure};
+use probelet_engine::input::{Exit, Input, OperationId, Origin, PodFailure};
 use probelet_engine::memory::PodMemory;
 use probelet_engine::{BackOffLimits, Config, Engine};
-use probelet_model::id::{ContainerId, ContainerName, Kind, ObjectKey, PodUid};
+use probelet_model::id::{Kind, ObjectKey, PodUid};
 use probelet_model::pod::Pod;
 use probelet_model::service::Service;
 use probelet_model::status::PodStatus;
 use probelet_model::time::Mono;
-use probelet_runtime::{Event as RuntimeEvent, Events, Runtime, RuntimeError};
+use probelet_runtime::{Event as RuntimeEvent, Events, Images, Runtime, RuntimeError};
 use probelet_store::{
     Change, ChangeKind, Durability, Gone, MemoryFile, Object, Store, Watch, WriteError,
 };
@@ -34,6 +37,7 @@ use crate::committer;
 use crate::configuration::{self, NodeFacts};
 use crate::data_dir::DataDir;
 use crate::explain::{self, Explanations};
+use crate::fetch::Fetches;
 use crate::happening::{Happening, What};
 use crate::identity;
 use crate::metrics::Metrics;
@@ -42,7 +46,7 @@ use crate::operation::{ContainerRun, Operations};
 use crate::pod_ip::{Cidr, PodAddresses};
 use crate::recorder::Recorder;
 use crate::this_node;
-use crate::traffic::{PodConnections, Traffic};
+use crate::traffic::Traffic;
 
 /// How many answers may wait.
 const ANSWERS: usize = 1024;
@@ -58,18 +62,18 @@ pub(crate) enum Command {
 
 /// The loop's own things.
 #[derive(Debug)]
-pub(crate) struct Node<R: Runtime> {
+pub(crate) struct Node<R: Runtime, I> {
     engine: Engine,
     runtime: Arc<R>,
     store: Arc<Store>,
     data_dir: DataDir,
-    operations: Operations<R>,
+    operations: Operations<R, I>,
     answers: mpsc::Receiver<Input>,
     events: Events,
     watch: Watch,
     commands: mpsc::Receiver<Command>,
     happenings: broadcast::Sender<Happening>,
-    traffic: Traffic<PodConnections<R>>,
+    traffic: Traffic<R>,
     traffic_changed: bool,
     recorder: Recorder,
     explanations: Explanations,
@@ -97,8 +101,9 @@ struct KnownPod {
 
 /// What a node is made from.
 #[derive(Debug)]
-pub(crate) struct Parts<R> {
+pub(crate) struct Parts<R, I> {
     pub(crate) runtime: Arc<R>,
+    pub(crate) fetches: Fetches<I>,
     pub(crate) store: Arc<Store>,
     pub(crate) data_dir: DataDir,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -109,14 +114,15 @@ pub(crate) struct Parts<R> {
     pub(crate) stop: bool,
 }
 
-impl<R: Runtime> Node<R> {
+impl<R: Runtime, I: Images> Node<R, I> {
     /// Takes up what the store and the runtime hold.
     ///
     /// # Errors
     /// If the runtime cannot say what stands.
-    pub(crate) async fn new(parts: Parts<R>) -> Result<Self, RuntimeError> {
+    pub(crate) async fn new(parts: Parts<R, I>) -> Result<Self, RuntimeError> {
         let Parts {
             runtime,
+            fetches,
             store,
             data_dir,
             commands,
@@ -138,14 +144,21 @@ impl<R: Runtime> Node<R> {
         let watch = store
             .watch(store.version())
             .expect("a store remembers its newest version");
+        let traffic = Traffic::new(Arc::clone(&runtime));
         let mut node = Self {
             engine: Engine::new(config, clock::now()),
-            operations: Operations::new(Arc::clone(&runtime), answer_to, Arc::clone(&metrics)),
+            operations: Operations::new(
+                Arc::clone(&runtime),
+                fetches,
+                answer_to,
+                Arc::clone(&metrics),
+                Arc::clone(traffic.names()),
+            ),
             recorder: Recorder::new(&store, &node_name),
             explanations: Explanations::default(),
             metrics,
             due: clock::now().mono,
-            traffic: Traffic::new(PodConnections(Arc::clone(&runtime))),
+            traffic,
             traffic_changed: false,
             addresses: PodAddresses::new(pod_cidr),
             pods: BTreeMap::new(),
@@ -232,6 +245,7 @@ impl<R: Runtime> Node<R> {
                 let exit = Exit {
                     code: exit.code,
                     signal: exit.signal,
+                    out_of_memory: exit.out_of_memory,
                     finished_at: exit.finished_at,
                     message: exit.message,
                 };
@@ -241,6 +255,9 @@ impl<R: Runtime> Node<R> {
                     container,
                     exit,
                 });
+            }
+            RuntimeEvent::VolumeFull { pod, volume } => {
+                self.handle(Input::VolumeFull { pod, volume });
             }
             RuntimeEvent::PodLost { pod } => {
                 self.operations.pod_lost(&pod);
@@ -372,7 +389,7 @@ impl<R: Runtime> Node<R> {
         };
         if self.pods.contains_key(&uid) {
             if configuration::tells_of_itself(&pod) {
-                self.update_volumes(|other| other.uid == uid);
+                self.update_volumes_of(&pod);
             }
             self.handle(Input::PodApplied {
                 pod: Arc::new(pod),
@@ -440,13 +457,35 @@ impl<R: Runtime> Node<R> {
                         None => self.out_of_addresses(operation, &pod),
                     }
                 }
+                Effect::LookUpImage {
+                    operation,
+                    pod,
+                    container,
+                    image,
+                } => self
+                    .operations
+                    .look_up_image(operation, &pod, &container, image),
+                Effect::PullImage {
+                    operation,
+                    pod,
+                    container,
+                    image,
+                } => self.pull_image(operation, &pod, &container, image),
                 Effect::StartContainer {
                     operation,
                     pod,
                     container,
                     id,
                     restart_count,
-                } => self.start_container(operation, &pod, &container, id, restart_count),
+                    image,
+                } => self.start_container(
+                    operation,
+                    &pod,
+                    &container,
+                    id,
+                    restart_count,
+                    image.as_ref(),
+                ),
                 Effect::RunHook {
                     operation,
                     pod,
@@ -472,7 +511,10 @@ impl<R: Runtime> Node<R> {
                 } => {
                     self.operations.stop_container(pod, container, grace);
                 }
-                Effect::RemovePod { operation, pod } => self.operations.remove_pod(operation, pod),
+                Effect::RemovePod { operation, pod } => {
+                    let has_images = self.has_images(&pod);
+                    self.operations.remove_pod(operation, pod, has_images);
+                }
                 Effect::StartAttempt {
                     attempt,
                     pod,
@@ -501,60 +543,6 @@ impl<R: Runtime> Node<R> {
         if !self.stopped.is_empty() && self.engine.pods().next().is_none() {
             for answer in self.stopped.drain(..) {
                 let _whoever_asked_has_gone = answer.send(());
-            }
-        }
-    }
-
-    fn start_pod(&mut self, operation: OperationId, pod: &Pod, ip: IpAddr) {
-        match configuration::files(&self.store, &self.facts, pod, Some(ip)) {
-            Ok(files) => self.operations.start_pod(operation, pod, ip, files),
-            Err(message) => self.handle(Input::PodStarted {
-                pod: pod.uid.clone(),
-                operation,
-                result: Err(PodFailure::Volume(message)),
-            }),
-        }
-    }
-
-    fn start_container(
-        &mut self,
-        operation: OperationId,
-        pod: &Arc<Pod>,
-        name: &ContainerName,
-        id: ContainerId,
-        restart_count: u32,
-    ) {
-        let Some(spec) = pod.container(name.as_str()) else {
-            return;
-        };
-        let ip = self.pod_ip(&pod.uid);
-        match configuration::invocation(&self.store, &self.facts, pod, spec, ip) {
-            Ok(invocation) => {
-                self.operations
-                    .start_container(operation, pod, name, id, restart_count, invocation)
-            }
-            Err(message) => self.handle(Input::ContainerStarted {
-                pod: pod.uid.clone(),
-                operation,
-                result: Err(ContainerFailure::Config(message)),
-            }),
-        }
-    }
-
-    /// What `changed` is part of has new content in the pods that run.
-    fn update_volumes(&self, changed: impl Fn(&Pod) -> bool) {
-        for known in self.pods.values() {
-            let Ok(pod) = Pod::from_value(&known.seen) else {
-                continue;
-            };
-            if !changed(&pod) {
-                continue;
-            }
-            let ip = self.pod_ip(&pod.uid);
-            match configuration::files(&self.store, &self.facts, &pod, ip) {
-                Ok(files) => self.operations.update_volumes(pod.uid, files),
-                // As upstream, the files stay as they are until all of them can be had.
-                Err(message) => tracing::warn!(pod = %pod.uid, "{message}"),
             }
         }
     }
@@ -645,6 +633,7 @@ impl<R: Runtime> Node<R> {
 
     fn pod_ended(&mut self, uid: &PodUid, deleted: bool) {
         self.addresses.give_back(uid);
+        self.traffic.names().leave(uid);
         let Some(known) = self.pods.remove(uid) else {
             return;
         };

@@ -13,15 +13,17 @@ use probelet_model::probe::{ProbeKind, ProberError};
 use probelet_model::time::Mono;
 use probelet_probe::Target;
 use probelet_runtime::{
-    ContainerConfig, Network, PodConfig, Runtime, RuntimeError, StartContainerError, StartPodError,
-    VolumeFiles,
+    ContainerConfig, Credential, Images, Network, PodConfig, Runtime, RuntimeError,
+    StartContainerError, StartPodError, VolumeFiles,
 };
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock;
 use crate::configuration::Invocation;
+use crate::fetch::{Fetches, Wanted, pull_code};
 use crate::hook::{self, Hooks};
 use crate::metrics::Metrics;
+use crate::names::{Eager, Files, Names};
 
 /// How many attempts may be under way at one time. One that waits for its turn has not begun, and its
 /// timeout does not run.
@@ -51,27 +53,33 @@ impl ContainerRun {
 
 /// Starts the tasks.
 #[derive(Debug)]
-pub(crate) struct Operations<R> {
+pub(crate) struct Operations<R, I> {
     runtime: Arc<R>,
+    pub(crate) fetches: Fetches<I>,
     /// Bounded: a task whose answer finds it full waits.
     answers: mpsc::Sender<Input>,
     attempts: Arc<Semaphore>,
     hooks: Hooks,
     metrics: Arc<Metrics>,
+    names: Arc<Names<R>>,
 }
 
-impl<R: Runtime> Operations<R> {
+impl<R: Runtime, I: Images> Operations<R, I> {
     pub(crate) fn new(
         runtime: Arc<R>,
+        fetches: Fetches<I>,
         answers: mpsc::Sender<Input>,
         metrics: Arc<Metrics>,
+        names: Arc<Names<R>>,
     ) -> Self {
         Self {
             runtime,
+            fetches,
             answers,
             attempts: Arc::new(Semaphore::new(ATTEMPTS_UNDER_WAY)),
             hooks: Hooks::default(),
             metrics,
+            names,
         }
     }
 
@@ -81,6 +89,7 @@ impl<R: Runtime> Operations<R> {
         pod: &Pod,
         ip: IpAddr,
         volume_files: BTreeMap<String, VolumeFiles>,
+        files: Files,
     ) {
         let config = PodConfig {
             uid: pod.uid.clone(),
@@ -94,9 +103,17 @@ impl<R: Runtime> Operations<R> {
             },
             volumes: pod.volumes.clone(),
             volume_files,
+            namespaces: pod.namespaces,
+            security: pod.security.clone(),
+            hosts: Some(files.hosts),
+            resolv_conf: Some(files.resolv_conf),
+            qos: pod.qos(),
+            resources: pod.resources(),
         };
         self.metrics.pod_start();
         let metrics = Arc::clone(&self.metrics);
+        let names = Arc::clone(&self.names);
+        let eager = (!pod.host_network).then(|| Eager::links(pod));
         self.answer(move |runtime| async move {
             let pod = config.uid.clone();
             let result =
@@ -108,6 +125,9 @@ impl<R: Runtime> Operations<R> {
                         StartPodError::Volume(message) => PodFailure::Volume(message),
                         StartPodError::Sandbox(message) => PodFailure::Sandbox(message),
                     });
+            if let (Ok(_), Some(eager)) = (&result, eager) {
+                names.enter(&pod, eager).await;
+            }
             if result.is_err() {
                 metrics.pod_start_failed();
             }
@@ -137,9 +157,14 @@ impl<R: Runtime> Operations<R> {
             restart_count,
             argv: invocation.argv,
             env: invocation.env,
-            working_dir: spec.working_dir.clone(),
-            mounts: spec.volume_mounts.clone(),
+            working_dir: invocation.working_dir,
+            mounts: invocation.mounts,
             user: spec.user,
+            image: invocation.root,
+            image_user: invocation.image_user,
+            security: spec.security.clone(),
+            resources: spec.resources,
+            stop_signal: invocation.stop_signal,
             termination_message: spec.termination_message.clone(),
             stdin: spec.stdin,
             stdin_once: spec.stdin_once,
@@ -150,8 +175,11 @@ impl<R: Runtime> Operations<R> {
         self.metrics
             .container_start(&pod.uid, &key, name.as_str(), is_init, restart_count);
         let metrics = Arc::clone(&self.metrics);
+        let names = Arc::clone(&self.names);
         let pod = pod.uid.clone();
         self.answer(move |runtime| async move {
+            // What its environment tells of can be reached.
+            names.open_eager(&pod).await;
             let result = match runtime.start_container(&pod, config).await {
                 Ok(started) => Ok(started.started_at),
                 Err(StartContainerError::Command(message)) => {
@@ -169,6 +197,63 @@ impl<R: Runtime> Operations<R> {
                 operation,
                 result,
             }
+        });
+    }
+
+    /// Looks for an image, and holds it for the pod if it is to be used as it is.
+    pub(crate) fn look_up_image(
+        &mut self,
+        operation: OperationId,
+        pod: &Pod,
+        name: &ContainerName,
+        image: String,
+    ) {
+        let Some(wanted) = Wanted::of(pod, name, image) else {
+            return;
+        };
+        let (holder, metrics) = (self.fetches.holder(), Arc::clone(&self.metrics));
+        let answers = self.answers.clone();
+        let pod = pod.uid.clone();
+        self.fetches.spawn(&pod.clone(), async move {
+            let result = holder.look_up(&pod, &wanted).await;
+            if let Some(code) = wanted.code(&result) {
+                metrics.container_start_failed(wanted.is_init, code);
+            }
+            let input = Input::ImageLookedUp {
+                pod,
+                operation,
+                result,
+            };
+            let _ended = answers.send(input).await;
+        });
+    }
+
+    /// Pulls an image, and holds it for the pod.
+    pub(crate) fn pull_image(
+        &mut self,
+        operation: OperationId,
+        pod: &Pod,
+        name: &ContainerName,
+        image: String,
+        credentials: Vec<Credential>,
+    ) {
+        let Some(wanted) = Wanted::of(pod, name, image) else {
+            return;
+        };
+        let (holder, metrics) = (self.fetches.holder(), Arc::clone(&self.metrics));
+        let answers = self.answers.clone();
+        let pod = pod.uid.clone();
+        self.fetches.spawn(&pod.clone(), async move {
+            let result = holder.pull(&pod, &wanted, credentials).await;
+            if let Err(failure) = &result {
+                metrics.container_start_failed(wanted.is_init, pull_code(failure));
+            }
+            let input = Input::ImagePulled {
+                pod,
+                operation,
+                result,
+            };
+            let _ended = answers.send(input).await;
         });
     }
 
@@ -196,12 +281,17 @@ impl<R: Runtime> Operations<R> {
         });
     }
 
-    pub(crate) fn remove_pod(&self, operation: OperationId, pod: PodUid) {
+    /// Removes all of a pod; then nothing holds its images any more, if it may have some.
+    pub(crate) fn remove_pod(&mut self, operation: OperationId, pod: PodUid, has_images: bool) {
+        // Its namespaces are kept for as long as there is a socket in them.
+        self.names.leave(&pod);
+        let release = has_images.then(|| self.fetches.release(&pod));
         self.answer(move |runtime| async move {
-            let result = runtime
-                .remove_pod(&pod)
-                .await
-                .map_err(|error| error.to_string());
+            let result = match (runtime.remove_pod(&pod).await, release) {
+                (Ok(()), None) => Ok(()),
+                (Ok(()), Some(release)) => release.await,
+                (Err(error), _) => Err(error.to_string()),
+            };
             Input::PodRemoved {
                 pod,
                 operation,
@@ -249,6 +339,7 @@ impl<R: Runtime> Operations<R> {
 
     /// That pod's sandbox is gone, with all that was in it.
     pub(crate) fn pod_lost(&mut self, pod: &PodUid) {
+        self.names.leave(pod);
         self.hooks.pod_lost(pod);
     }
 

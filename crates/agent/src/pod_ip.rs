@@ -35,6 +35,12 @@ impl Default for Cidr {
 }
 
 impl Cidr {
+    /// Its first address, which is nobody's, and its prefix length.
+    #[must_use]
+    pub const fn parts(self) -> (Ipv4Addr, u8) {
+        (Ipv4Addr::from_bits(self.network), self.bits)
+    }
+
     const fn size(self) -> u32 {
         1 << (32 - self.bits)
     }

@@ -5,7 +5,7 @@
 //!
 //! Upstream: kubelet pkg/kubelet/nodestatus/setters.go; pkg/kubelet/kubelet_node_status.go, initialNode.
 //! Differs: `leaseDurationSeconds` is 600, where upstream has 40 and renews every 10. The pressure conditions are
-//! always False, as nothing is evicted here.
+//! always False, as no pod is evicted for the node's sake.
 //! Shown by: the_node_tells_what_the_host_is, what_others_wrote_into_the_node_stays.
 
 use std::net::IpAddr;
@@ -16,8 +16,11 @@ use std::time::Duration;
 use probelet_model::id::{Kind, ObjectKey};
 use probelet_model::resources::Amounts;
 use probelet_model::time::Wall;
+use probelet_runtime::{Image, Images};
+use probelet_runtime_native::NetworkState;
 use probelet_store::{Durability, Store, WriteError};
 use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::objects;
@@ -69,7 +72,13 @@ impl Host {
     }
 
     /// The Node: what is there already, with what is known put over it.
-    fn node(&self, there: Option<&Value>, now: Wall) -> Value {
+    fn node(
+        &self,
+        there: Option<&Value>,
+        images: Option<&Value>,
+        network: &NetworkState,
+        now: Wall,
+    ) -> Value {
         let key = self.key();
         let mut value = there.map_or_else(
             || objects::made(&key, now, &json!({"spec": {}})),
@@ -97,7 +106,8 @@ impl Host {
             ],
             "allocatable": resources,
             "capacity": resources,
-            "conditions": conditions(&before["conditions"], now),
+            "conditions": conditions(&before["conditions"], network, now),
+            "images": images.unwrap_or(&before["images"]),
             "nodeInfo": {
                 "architecture": self.machine,
                 "bootID": self.boot_id,
@@ -127,8 +137,16 @@ pub(crate) fn allocatable() -> Amounts {
 }
 
 /// Each with its words; a condition that has not changed keeps its time.
-fn conditions(before: &Value, now: Wall) -> Value {
-    const WORDS: [(&str, &str, &str, &str); 4] = [
+///
+/// Differs: NetworkUnavailable, which upstream leaves to a cloud or a network plugin, tells whether pods reach the
+/// outside.
+fn conditions(before: &Value, network: &NetworkState, now: Wall) -> Value {
+    let (unavailable, reason) = if network.egress {
+        ("False", "PodsReachOutside")
+    } else {
+        ("True", "PodsDoNotReachOutside")
+    };
+    let words = [
         (
             "MemoryPressure",
             "False",
@@ -153,8 +171,9 @@ fn conditions(before: &Value, now: Wall) -> Value {
             "KubeletReady",
             "kubelet is posting ready status",
         ),
+        ("NetworkUnavailable", unavailable, reason, &*network.message),
     ];
-    let made = WORDS.map(|(kind, status, reason, message)| {
+    let made = words.map(|(kind, status, reason, message)| {
         let known = before.as_array().and_then(|conditions| {
             let same =
                 |condition: &&Value| condition["type"] == kind && condition["status"] == status;
@@ -189,12 +208,40 @@ fn lease(host: &Host, there: Option<&Value>, node_uid: &Value, now: Wall) -> Val
     value
 }
 
-/// Writes the Node and its lease.
-pub(crate) fn register(store: &Store, host: &Host, now: Wall) -> Result<(), WriteError> {
+/// `status.images`: the largest.
+///
+/// Upstream: kubelet pkg/kubelet/nodestatus/setters.go, Images and MaxNamesPerImageInNodeStatus; the number
+/// is nodeStatusMaxImages.
+/// Shown by: the_node_tells_of_its_largest_images.
+fn told_images(mut images: Vec<Image>) -> Value {
+    const IMAGES: usize = 50;
+    const NAMES: usize = 5;
+    images.sort_by(|one, other| (other.size, &one.id).cmp(&(one.size, &other.id)));
+    let told = images.iter().take(IMAGES).map(|image| {
+        let names: Vec<&String> = image
+            .digests
+            .iter()
+            .chain(&image.tags)
+            .take(NAMES)
+            .collect();
+        json!({ "names": names, "sizeBytes": image.size })
+    });
+    told.collect()
+}
+
+/// Writes the Node and its lease; without `images`, those stay that are told of already.
+pub(crate) fn register(
+    store: &Store,
+    host: &Host,
+    images: Option<&Value>,
+    network: &NetworkState,
+    now: Wall,
+) -> Result<(), WriteError> {
     let written = store.transact(Durability::Derived, |transaction| {
         let key = host.key();
         let there = transaction.get(&key).map(|there| Arc::clone(&there.value));
-        let node = transaction.put_any(key, host.node(there.as_deref(), now))?;
+        let node = host.node(there.as_deref(), images, network, now);
+        let node = transaction.put_any(key, node)?;
         let key = ObjectKey::new(Kind::Lease, LEASES, &host.name);
         let there = transaction.get(&key).map(|there| Arc::clone(&there.value));
         let lease = lease(host, there.as_deref(), &node.value["metadata"]["uid"], now);
@@ -207,14 +254,32 @@ pub(crate) fn register(store: &Store, host: &Host, now: Wall) -> Result<(), Writ
     }
 }
 
-/// Renews the lease until dropped; the Node is registered already.
-pub(crate) async fn keep(store: Arc<Store>, host: Host) {
+/// Renews the lease until dropped, and tells of images and of what pods reach when that changes; the Node is
+/// registered already.
+pub(crate) async fn keep(
+    store: Arc<Store>,
+    host: Host,
+    images: Arc<impl Images>,
+    images_changed: Arc<Notify>,
+    mut network: watch::Receiver<NetworkState>,
+) {
     let mut renewal = tokio::time::interval(LEASE / 4);
-    // The first tick is at once.
-    renewal.tick().await;
     loop {
-        renewal.tick().await;
-        if let Err(error) = register(&store, &host, clock::now().wall) {
+        // The first tick is at once.
+        tokio::select! {
+            _ = renewal.tick() => {}
+            () = images_changed.notified() => {}
+            Ok(()) = network.changed() => {}
+        }
+        let told = match images.images().await {
+            Ok(images) => Some(told_images(images)),
+            Err(error) => {
+                tracing::warn!("cannot tell which images are here: {error}");
+                None
+            }
+        };
+        let reach = network.borrow_and_update().clone();
+        if let Err(error) = register(&store, &host, told.as_ref(), &reach, clock::now().wall) {
             tracing::warn!("cannot renew this node's lease: {error}");
         }
     }
@@ -256,10 +321,23 @@ mod tests {
         }
     }
 
+    fn reach(egress: bool) -> NetworkState {
+        NetworkState {
+            egress,
+            message: "by nothing".to_owned(),
+        }
+    }
+
     #[test]
     fn the_node_tells_what_the_host_is() {
         let host = host();
-        let node = host.node(None, Wall::default());
+        let node = host.node(None, None, &reach(false), Wall::default());
+        let network = &node["status"]["conditions"][4];
+        assert_eq!(network["type"], "NetworkUnavailable");
+        assert_eq!(
+            (&network["status"], &network["message"]),
+            (&json!("True"), &json!("by nothing"))
+        );
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
         let kib: u64 = field(&memory, "MemTotal:").unwrap();
         assert!(kib > 0);
@@ -279,10 +357,44 @@ mod tests {
     }
 
     #[test]
+    fn the_node_tells_of_its_largest_images() {
+        let image = |size: u64| Image {
+            id: probelet_runtime::ImageId(format!("sha256:{size}")),
+            tags: (0..9).map(|tag| format!("app:{size}-{tag}")).collect(),
+            digests: vec![format!("app@sha256:{size}")],
+            size,
+            config: probelet_runtime::ImageConfig::default(),
+            root: probelet_runtime::ImageRoot {
+                layers: Vec::new(),
+                volumes: Vec::new(),
+            },
+        };
+        let host = host();
+        let told = told_images((1..=60).map(image).collect());
+        let node = host.node(None, Some(&told), &reach(true), Wall::default());
+        let images = node["status"]["images"].as_array().unwrap();
+        let sizes: Vec<u64> = images
+            .iter()
+            .map(|image| image["sizeBytes"].as_u64().unwrap())
+            .collect();
+        assert_eq!(sizes, (11..=60).rev().collect::<Vec<u64>>());
+        let names = [
+            "app@sha256:60",
+            "app:60-0",
+            "app:60-1",
+            "app:60-2",
+            "app:60-3",
+        ];
+        assert_eq!(images[0]["names"], json!(names));
+        let again = host.node(Some(&node), None, &reach(true), Wall::default());
+        assert_eq!(again["status"]["images"], told);
+    }
+
+    #[test]
     fn what_others_wrote_into_the_node_stays() {
         let store = Store::in_memory();
         let host = host();
-        register(&store, &host, Wall::default()).unwrap();
+        register(&store, &host, None, &reach(true), Wall::default()).unwrap();
         let first = store.get(&host.key()).unwrap();
         let mut cordoned = (*first.value).clone();
         cordoned["spec"]["unschedulable"] = true.into();
@@ -293,7 +405,7 @@ mod tests {
             })
             .unwrap();
         let later = Wall::default() + Duration::from_secs(3600);
-        register(&store, &host, later).unwrap();
+        register(&store, &host, None, &reach(true), later).unwrap();
         let node = store.get(&host.key()).unwrap().value;
         assert_eq!(node["spec"]["unschedulable"], true);
         assert_eq!(node["metadata"]["labels"]["mine"], "x");

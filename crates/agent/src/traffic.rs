@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use probelet_model::id::{Kind, ObjectKey, PodUid};
@@ -10,9 +10,11 @@ use probelet_model::service::{Endpoints, Service};
 use probelet_proxy::{Connect, HOST_ADDRESS, Plan, ServiceKey, Userspace};
 use probelet_runtime::{Family, Runtime};
 use probelet_store::{Durability, Store, WriteError};
+use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::names::Names;
 use crate::objects;
 
 /// Reaches pods through sockets of their own network namespaces.
@@ -32,21 +34,35 @@ impl<R: Runtime> Connect for PodConnections<R> {
     }
 }
 
+/// Of the files this process may have open, doors in pods may take a half: each takes two.
+const PART_OF_DOORS: u64 = 4;
+
 /// The Services, and the proxy that carries their traffic.
 #[derive(Debug)]
-pub(crate) struct Traffic<C> {
-    proxy: Userspace<C>,
+pub(crate) struct Traffic<R> {
+    proxy: Arc<Userspace<PodConnections<R>>>,
+    names: Arc<Names<R>>,
     services: BTreeMap<ObjectKey, (Service, Endpoints)>,
     told: BTreeMap<ObjectKey, String>,
 }
 
-impl<C: Connect> Traffic<C> {
-    pub(crate) fn new(connect: C) -> Self {
+impl<R: Runtime> Traffic<R> {
+    pub(crate) fn new(runtime: Arc<R>) -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let doors = usize::try_from(files / PART_OF_DOORS).unwrap_or(usize::MAX);
+        let proxy = Userspace::new(PodConnections(Arc::clone(&runtime)), doors);
+        let proxy = Arc::new(proxy);
         Self {
-            proxy: Userspace::new(connect),
+            names: Arc::new(Names::new(runtime, Arc::clone(&proxy))),
+            proxy,
             services: BTreeMap::new(),
             told: BTreeMap::new(),
         }
+    }
+
+    /// What pods know of the Services.
+    pub(crate) const fn names(&self) -> &Arc<Names<R>> {
+        &self.names
     }
 
     pub(crate) fn service(&mut self, key: &ObjectKey, service: Service) {
@@ -75,6 +91,12 @@ impl<C: Connect> Traffic<C> {
         let services: Vec<_> = self.services.values().cloned().collect();
         let plan = Plan::new(&services);
         let applied = self.proxy.apply(&plan);
+        self.names.publish(&self.services, &plan, &applied);
+        let ips: BTreeMap<&ServiceKey, Ipv4Addr> = plan
+            .services
+            .iter()
+            .map(|service| (&service.key, service.ip))
+            .collect();
         for port in &applied.ports {
             if let Err(error) = &port.address {
                 tracing::warn!(service = %port.service, port = port.port, "no address on the host: {error}");
@@ -93,7 +115,7 @@ impl<C: Connect> Traffic<C> {
                 continue;
             };
             if self.told.get(key) != Some(&address) {
-                annotate(store, key, &address);
+                annotate(store, key, &address, ips.get(&service).copied());
                 self.told.insert(key.clone(), address.clone());
                 news.push((key.clone(), address));
             }
@@ -103,17 +125,19 @@ impl<C: Connect> Traffic<C> {
 
     /// Ends all connections.
     pub(crate) async fn shutdown(self) {
+        self.names.end();
         self.proxy.shutdown().await;
     }
 }
 
-/// The address that the host reaches a Service at is its cluster IP, as far as it has one.
+/// The address that pods reach a Service at is its cluster IP, as far as it has one; the host does too, unless
+/// its author has chosen another.
 ///
 /// Upstream: pkg/registry/core/service/storage/alloc.go, allocateCreate.
 /// Differs: it is a loopback address of the host, by a hash of the Service's name, and none of a range for all
 /// nodes.
 /// Shown by: a_service_has_its_host_address_as_cluster_ip_unless_it_has_one_or_wants_none.
-fn give_cluster_ip(service: &mut Value, address: &str) {
+fn give_cluster_ip(service: &mut Value, ip: Ipv4Addr) {
     let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
         return;
     };
@@ -121,22 +145,16 @@ fn give_cluster_ip(service: &mut Value, address: &str) {
         .get("clusterIP")
         .and_then(Value::as_str)
         .is_some_and(|address| !address.is_empty());
-    let first = address.split(',').next().unwrap_or_default();
-    let Ok(first) = first.parse::<SocketAddr>() else {
-        return;
-    };
     if is_taken || spec.get("type").is_some_and(|kind| kind == "ExternalName") {
         return;
     }
-    let ip = first.ip();
-    let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     spec.insert("clusterIP".to_owned(), ip.to_string().into());
     spec.insert("clusterIPs".to_owned(), serde_json::json!([ip]));
-    spec.insert("ipFamilies".to_owned(), serde_json::json!([family]));
+    spec.insert("ipFamilies".to_owned(), serde_json::json!(["IPv4"]));
     spec.insert("ipFamilyPolicy".to_owned(), "SingleStack".into());
 }
 
-fn annotate(store: &Store, key: &ObjectKey, address: &str) {
+fn annotate(store: &Store, key: &ObjectKey, address: &str, ip: Option<Ipv4Addr>) {
     let written = store.transact(Durability::Derived, |transaction| {
         let Some(there) = transaction.get(key) else {
             return Ok(());
@@ -147,7 +165,9 @@ fn annotate(store: &Store, key: &ObjectKey, address: &str) {
             .entry("annotations")
             .or_insert_with(|| serde_json::json!({}));
         annotations[HOST_ADDRESS] = address.into();
-        give_cluster_ip(&mut value, address);
+        if let Some(ip) = ip {
+            give_cluster_ip(&mut value, ip);
+        }
         transaction.update(key.clone(), None, value).map(drop)
     });
     if let Err(error) = written {
@@ -196,7 +216,7 @@ mod tests {
             ),
         ] {
             let mut service = json!({ "spec": spec });
-            give_cluster_ip(&mut service, "127.213.0.5:80,127.213.0.5:443");
+            give_cluster_ip(&mut service, Ipv4Addr::new(127, 213, 0, 5));
             assert_eq!(service["spec"], expected);
         }
     }

@@ -4,8 +4,8 @@
 //! ([`resource`], [`request`]), [`negotiate`] reads its body, and [`registry`] does it in one transaction of the
 //! store: decode, admit by `probelet-model`, write, answer. Reads are told as objects or as rows ([`present`],
 //! [`table`]), watches follow the store's cursor ([`mod@watch`]), what is asked and not stored is answered by
-//! [`review`], and what is upgraded goes to [`connect`], which asks the runtime. [`access`] has the certificates and
-//! tokens that people come in with.
+//! [`review`], what is measured by [`usage`], and what is upgraded goes to [`connect`]; both of these ask the
+//! runtime. [`access`] has the certificates and tokens that people come in with.
 //!
 //! It is not a place for decisions about pods: what an object means, whether it may be, and how it may change
 //! is the model's matter; what follows from it the agent's.
@@ -27,6 +27,7 @@ pub mod route;
 pub mod selector;
 pub mod serve;
 pub mod table;
+pub mod usage;
 pub mod watch;
 
 pub use failure::Failure;

@@ -85,6 +85,11 @@ pub struct Listed {
 }
 
 impl Registry {
+    /// This node's name.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.settings.node_name
+    }
+
     /// A registry over a store.
     #[must_use]
     pub fn new(store: Arc<Store>, settings: Settings) -> Self {

@@ -15,7 +15,7 @@ pub struct Resource {
     pub singular: &'static str,
     /// `kind` of its objects.
     pub kind: &'static str,
-    /// Where its objects are stored; `None` if it is only asked (a review).
+    /// Where its objects are stored; `None` if it is only asked (a review) or measured.
     pub stored: Option<Kind>,
     /// Whether it lives in namespaces.
     pub namespaced: bool,
@@ -90,6 +90,9 @@ impl Resource {
     }
 }
 
+/// The group of what is used.
+pub const METRICS: &str = "metrics.k8s.io";
+
 const ALL: &[&str] = &[
     "create",
     "delete",
@@ -100,6 +103,7 @@ const ALL: &[&str] = &[
     "update",
     "watch",
 ];
+const READ: &[&str] = &["get", "list"];
 const ASK: &[&str] = &["create"];
 const STATUS: &[&str] = &["get", "patch", "update"];
 const CONNECT: &[&str] = &["create", "get"];
@@ -283,6 +287,8 @@ pub static RESOURCES: &[Resource] = &[
         stored: Some(Kind::Lease),
         ..grouped("coordination.k8s.io", "leases", "lease", "Lease")
     },
+    measured("nodes", "NodeMetrics", false),
+    measured("pods", "PodMetrics", true),
 ];
 
 const SCALE: Subresource = Subresource {
@@ -321,6 +327,15 @@ const fn grouped(
         categories: &[],
         verbs: ALL,
         subresources: &[],
+    }
+}
+
+const fn measured(plural: &'static str, kind: &'static str, namespaced: bool) -> Resource {
+    Resource {
+        version: "v1beta1",
+        namespaced,
+        verbs: READ,
+        ..grouped(METRICS, plural, "", kind)
     }
 }
 

@@ -31,6 +31,7 @@ use crate::failure::Failure;
 use crate::negotiate::Media;
 use crate::registry::Registry;
 use crate::route::{Query, Route};
+use crate::usage::{OfNode, Samples};
 use crate::watch::Watches;
 use count::{Asked, Counters};
 use socket::Gate;
@@ -107,6 +108,8 @@ pub struct Options {
     pub checks: Vec<Check>,
     /// More for `/metrics`, in Prometheus' text format.
     pub metrics: Option<Metrics>,
+    /// What the node uses; `metrics.k8s.io` tells nothing of it if `None`.
+    pub of_node: Option<OfNode>,
 }
 
 impl fmt::Debug for Options {
@@ -127,6 +130,7 @@ pub struct Api<R> {
     clock: fn() -> Now,
     options: Options,
     watches: Arc<Watches>,
+    samples: Samples,
     counters: Counters,
     random: SystemRandom,
     /// True once the server ends: watches end, and connections when they have answered.
@@ -167,6 +171,7 @@ impl<R: Runtime> Api<R> {
             clock,
             watches: Watches::new(options.limits.watches),
             options,
+            samples: Samples::default(),
             counters: Counters::default(),
             random: SystemRandom::new(),
             stopping: tokio::sync::watch::Sender::new(false),

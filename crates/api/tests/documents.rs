@@ -4,7 +4,7 @@
 mod tests {
     use std::collections::BTreeSet;
 
-    use probelet_api::resource::{RESOURCES, Resource, Subresource};
+    use probelet_api::resource::{METRICS, RESOURCES, Resource, Subresource};
     use probelet_schema::openapi;
     use serde_json::Value;
 
@@ -94,7 +94,9 @@ mod tests {
     #[test]
     fn the_documents_are_of_the_resources_of_discovery() {
         let mut expected = BTreeSet::new();
-        for resource in RESOURCES {
+        // Upstream's are another server's, whose documents are not among the data.
+        let own = |resource: &&Resource| resource.group != METRICS;
+        for resource in RESOURCES.iter().filter(own) {
             of_resource(resource, &mut expected);
         }
         let documented = documented();

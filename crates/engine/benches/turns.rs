@@ -180,7 +180,10 @@ fn pod(index: usize, probes: usize) -> Pod {
     let container = Container {
         name: "c".into(),
         image: String::new(),
-        argv: vec!["/app".to_owned()],
+        pull_policy: probelet_model::pod::PullPolicy::default(),
+        command: vec!["/app".to_owned()],
+        args: Vec::new(),
+        security: probelet_model::security::Security::default(),
         working_dir: None,
         env: Vec::new(),
         env_from: Vec::new(),
@@ -198,6 +201,7 @@ fn pod(index: usize, probes: usize) -> Pod {
         liveness: (probes > 1).then_some(probe),
         post_start: None,
         pre_stop: None,
+        stop_signal: None,
         restart_policy: None,
         restart_rules: Vec::new(),
         termination_message: TerminationMessage::default(),
@@ -224,6 +228,12 @@ fn pod(index: usize, probes: usize) -> Pod {
         subdomain: None,
         service_account: "default".to_owned(),
         enable_service_links: true,
+        on_host: true,
+        namespaces: probelet_model::security::Namespaces::default(),
+        security: probelet_model::security::PodSecurity::default(),
+        dns: probelet_model::pod::Dns::default(),
+        host_aliases: Vec::new(),
+        image_pull_secrets: Vec::new(),
         deletion: None,
     }
 }

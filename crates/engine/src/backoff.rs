@@ -93,7 +93,7 @@ impl BackOff {
     /// pkg/kubelet/kubelet_pods.go, HandlePodCleanups.
     /// Shown by: d3_runs_of_601_seconds_never_wait,
     /// an_entry_of_the_back_off_is_forgotten_after_600_seconds_whatever_the_container_does.
-    fn live(&self, limits: &BackOffLimits, now: Mono) -> Option<Entry> {
+    pub(crate) fn live(&self, limits: &BackOffLimits, now: Mono) -> Option<Entry> {
         self.entry
             .filter(|entry| now.since(entry.updated) < limits.reset)
     }

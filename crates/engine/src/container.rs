@@ -59,6 +59,30 @@ pub(crate) struct ContainerMachine {
     /// A start that was decided before the exit that it follows, with the exit that was the newest then.
     pub(crate) start_over: Option<Option<Mono>>,
     pub(crate) probes: Vec<ProbeMachine>,
+    /// The image of the newest run, unless that saw the host's files; durable.
+    image: Option<RunImage>,
+}
+
+/// What a run was started from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunImage {
+    /// `image` of the spec.
+    pub(crate) spec: String,
+    /// `image` of the status.
+    pub(crate) name: String,
+    /// `imageID` of the status; empty if the run sees the host's files.
+    pub(crate) id: String,
+}
+
+impl RunImage {
+    /// Of a run that sees the host's files.
+    pub(crate) fn of_host(spec: &Container) -> Self {
+        Self {
+            spec: spec.image.clone(),
+            name: spec.image.clone(),
+            id: String::new(),
+        }
+    }
 }
 
 /// What the newest run does.
@@ -66,12 +90,14 @@ pub(crate) struct ContainerMachine {
 pub(crate) enum State {
     /// There is none, or it has ended.
     Idle,
+    /// Its image is looked for: nothing of the run is there yet but its name.
+    Fetching(Fetch),
     /// The runtime has been asked for it.
     Starting {
         operation: OperationId,
         id: ContainerId,
         restart_count: u32,
-        image: String,
+        image: RunImage,
         /// How it ended, if that was told before the answer: the two come by different ways.
         exit: Option<Exit>,
     },
@@ -87,12 +113,23 @@ pub(crate) enum State {
     },
 }
 
+/// A run that waits for its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    pub(crate) operation: OperationId,
+    pub(crate) id: ContainerId,
+    pub(crate) restart_count: u32,
+    /// `image` of the spec.
+    pub(crate) image: String,
+    /// Since when it is being pulled; `None` while it is only looked up.
+    pub(crate) pulled_since: Option<Mono>,
+}
+
 /// A run that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) id: ContainerId,
-    /// `image` of the spec it was started from.
-    pub(crate) image: String,
+    pub(crate) image: RunImage,
     /// As the runtime tells it.
     pub(crate) started_at: Wall,
     /// The same, cut to whole wall seconds, on the monotonic clock: initialDelaySeconds count from here.
@@ -142,8 +179,7 @@ pub(crate) enum AfterStop {
 #[derive(Clone, Debug)]
 pub(crate) struct Begun {
     pub(crate) id: ContainerId,
-    /// `image` of the spec it was started from.
-    pub(crate) image: String,
+    pub(crate) image: RunImage,
     /// As the runtime tells it.
     pub(crate) started_at: Wall,
 }
@@ -182,6 +218,7 @@ impl ContainerMachine {
             retry_at: None,
             start_over: None,
             probes: ProbeKind::ALL.into_iter().filter_map(machine).collect(),
+            image: None,
         }
     }
 
@@ -195,7 +232,7 @@ impl ContainerMachine {
             State::PostStart { run, .. } | State::Running(run) | State::Stopping { run, .. } => {
                 Some(run)
             }
-            State::Idle | State::Starting { .. } => None,
+            State::Idle | State::Fetching(_) | State::Starting { .. } => None,
         }
     }
 
@@ -330,6 +367,7 @@ impl ContainerMachine {
         );
         self.restart_count = restart_count;
         self.retry_at = None;
+        self.image = Some(image.clone()).filter(|image| !image.id.is_empty());
         let run = Run {
             id,
             image,
@@ -375,6 +413,20 @@ impl ContainerMachine {
         self.restart_count
     }
 
+    /// Its image is no longer waited for; whether it was.
+    pub(crate) fn stop_fetching(&mut self) -> bool {
+        let fetching = matches!(self.state, State::Fetching(_));
+        if fetching {
+            self.state = State::Idle;
+        }
+        fetching
+    }
+
+    /// Takes over what was known of the image of runs that are no more.
+    pub(crate) fn take_image(&mut self, image: RunImage) {
+        self.image = Some(image).filter(|image| !image.id.is_empty());
+    }
+
     /// Takes over what was known of runs that are no more.
     pub(crate) fn take_history(
         &mut self,
@@ -401,6 +453,7 @@ impl ContainerMachine {
                 ..
             }
             | State::Idle
+            | State::Fetching(_)
             | State::Starting { .. }
             | State::PostStart { .. }
             | State::Running(_) => None,
@@ -422,13 +475,20 @@ pub(crate) fn id_from_wire(text: &str) -> ContainerId {
 
 /// How a run ended, as the status tells it.
 ///
-/// Upstream: containerd internal/cri/server/events.go, handleContainerExit (the reasons).
-/// Shown by: stamps_of_a_run_are_whole_seconds, e9_never_one_has_ended_well_and_one_runs.
+/// Upstream: containerd internal/cri/server/events.go, handleContainerExit (the reasons; one that any process
+/// of was killed in for memory is OOMKilled, whatever its exit code).
+/// Shown by: a_run_that_was_killed_for_memory_says_so, stamps_of_a_run_are_whole_seconds,
+/// e9_never_one_has_ended_well_and_one_runs.
 pub(crate) fn terminated(id: &ContainerId, started_at: Wall, exit: Exit) -> Terminated {
+    let reason = match (exit.out_of_memory, exit.code) {
+        (true, _) => "OOMKilled",
+        (false, 0) => "Completed",
+        (false, _) => "Error",
+    };
     Terminated {
         exit_code: exit.code,
         signal: exit.signal,
-        reason: Some(if exit.code == 0 { "Completed" } else { "Error" }.to_owned()),
+        reason: Some(reason.to_owned()),
         message: exit.message,
         started_at: Some(started_at.whole_seconds()),
         finished_at: Some(exit.finished_at.whole_seconds()),

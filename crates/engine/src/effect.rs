@@ -10,7 +10,7 @@ use probelet_model::service::{EndpointSlice, Endpoints};
 use probelet_model::status::PodStatus;
 use probelet_model::time::Wall;
 
-use crate::input::{AttemptId, OperationId};
+use crate::input::{AttemptId, Image, OperationId};
 use crate::memory::PodMemory;
 use crate::report::Report;
 
@@ -33,6 +33,28 @@ pub enum Effect {
         /// The pod.
         pod: Arc<Pod>,
     },
+    /// See whether an image is there.
+    LookUpImage {
+        /// The question.
+        operation: OperationId,
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container that is to be started from it.
+        container: ContainerName,
+        /// `image` of its spec.
+        image: String,
+    },
+    /// Bring an image here, or see that it is here as its registry has it now.
+    PullImage {
+        /// The question.
+        operation: OperationId,
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The container that is to be started from it.
+        container: ContainerName,
+        /// `image` of its spec.
+        image: String,
+    },
     /// Start one run of a container.
     StartContainer {
         /// The question.
@@ -45,6 +67,8 @@ pub enum Effect {
         id: ContainerId,
         /// How many runs were before.
         restart_count: u32,
+        /// The image whose files it sees; the host's own if `None`.
+        image: Option<Image>,
     },
     /// Run a hook. One of a container that ends meanwhile fails.
     RunHook {

@@ -58,6 +58,24 @@ pub enum Input {
         /// The pod's address, or why there is no sandbox.
         result: Result<IpAddr, PodFailure>,
     },
+    /// Answers [`crate::effect::Effect::LookUpImage`].
+    ImageLookedUp {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        operation: OperationId,
+        /// The image, if it is there, or why that cannot be told.
+        result: Result<Option<Image>, ImageFailure>,
+    },
+    /// Answers [`crate::effect::Effect::PullImage`].
+    ImagePulled {
+        /// Which pod.
+        pod: PodUid,
+        /// The question.
+        operation: OperationId,
+        /// The image, or why there is none.
+        result: Result<Image, ImageFailure>,
+    },
     /// Answers [`crate::effect::Effect::StartContainer`].
     ContainerStarted {
         /// Which pod.
@@ -81,6 +99,13 @@ pub enum Input {
     PodLost {
         /// Which.
         pod: PodUid,
+    },
+    /// An emptyDir of the pod holds more than its `sizeLimit`. May come again.
+    VolumeFull {
+        /// Which pod.
+        pod: PodUid,
+        /// The volume's name.
+        volume: String,
     },
     /// Answers [`crate::effect::Effect::RemovePod`].
     PodRemoved {
@@ -164,6 +189,8 @@ pub struct Exit {
     pub code: i32,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// The kernel killed a process of it for memory.
+    pub out_of_memory: bool,
     /// When.
     pub finished_at: Wall,
     /// Its last words: what it wrote to its termination message file, or the end of its log.
@@ -177,6 +204,30 @@ pub enum PodFailure {
     Volume(String),
     /// Anything else.
     Sandbox(String),
+}
+
+/// An image that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What it is known by where it is kept.
+    pub id: String,
+    /// What `image` of a container's status says.
+    pub name: String,
+    /// What `imageID` of a container's status says.
+    pub status_id: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Why there is no image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageFailure {
+    /// What the spec names is no image's name.
+    Name(String),
+    /// Its registry cannot be reached, or fails.
+    Unavailable(String),
+    /// Anything else.
+    Failed(String),
 }
 
 /// Why a container did not start.

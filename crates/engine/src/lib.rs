@@ -3,7 +3,7 @@
 //! Everything that Probelet decides is decided here: when a probe looks, what its attempts amount to,
 //! when a container is killed and started again, which conditions a pod has, which endpoints a Service
 //! has. The names of the files tell the story in order: [`input`] → `schedule` → `gate` → `threshold` →
-//! `probe` → `backoff` → `restarts` → `container` → `pod` → `status` → `endpoints` → `services` →
+//! `probe` → `backoff` → `image` → `restarts` → `container` → `pod` → `status` → `endpoints` → `services` →
 //! [`effect`], with `node` routing.
 //!
 //! It is not a place for doing: no clock, no entropy, no file, no task, nothing that can wait or fail.
@@ -24,6 +24,7 @@ mod container;
 pub mod effect;
 pub mod endpoints;
 mod gate;
+mod image;
 pub mod input;
 pub mod memory;
 mod node;

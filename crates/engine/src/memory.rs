@@ -23,6 +23,23 @@ pub struct PodMemory {
     /// Its active deadline was over.
     #[serde(default)]
     pub deadline_exceeded: bool,
+    /// It was evicted, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<String>,
+    /// Pulls that failed, by image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_pulls: BTreeMap<String, FailedPullMemory>,
+}
+
+/// The newest failed pull of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedPullMemory {
+    /// How long no other is tried.
+    pub delay: Duration,
+    /// Since when.
+    pub since: Instant,
+    /// What was wrong.
+    pub error: String,
 }
 
 /// How far a pod's initialisation had come in the sandbox that stood.
@@ -50,6 +67,20 @@ pub struct ContainerMemory {
     pub back_off: Option<(Duration, Instant)>,
     /// Its probes.
     pub probes: BTreeMap<ProbeKind, ProbeMemory>,
+    /// The image of the newest run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageMemory>,
+}
+
+/// The image of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageMemory {
+    /// As the spec named it.
+    pub spec: String,
+    /// `image` of the status.
+    pub name: String,
+    /// `imageID` of the status.
+    pub id: String,
 }
 
 /// What a container that was being stopped was to do next.

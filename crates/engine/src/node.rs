@@ -173,6 +173,24 @@ impl Engine {
                     machine.sandbox_started(operation, result, turn)
                 });
             }
+            Input::ImageLookedUp {
+                pod,
+                operation,
+                result,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.image_looked_up(operation, result, turn)
+                });
+            }
+            Input::ImagePulled {
+                pod,
+                operation,
+                result,
+            } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.image_pulled(operation, result, turn)
+                });
+            }
             Input::ContainerStarted {
                 pod,
                 operation,
@@ -192,6 +210,11 @@ impl Engine {
                 });
             }
             Input::PodLost { pod } => self.turn(now, &pod, PodMachine::sandbox_lost),
+            Input::VolumeFull { pod, volume } => {
+                self.turn(now, &pod, |machine, turn| {
+                    machine.volume_full(&volume, turn)
+                });
+            }
             Input::PodRemoved {
                 pod,
                 operation,

@@ -14,6 +14,7 @@ use crate::container::{
     ContainerMachine, ExitedRun, NOT_LOCATED, NOT_LOCATED_CODE, State, StopStep, terminated,
 };
 use crate::effect::{Effect, Event, EventKind};
+use crate::image::FailedPulls;
 use crate::input::{Exit, OperationId};
 use crate::memory::PodMemory;
 use crate::node::Turn;
@@ -22,6 +23,8 @@ use crate::services::Shown;
 use crate::status;
 
 pub(crate) mod deadline;
+pub(crate) mod eviction;
+mod image;
 mod init;
 mod kill;
 mod looks;
@@ -45,6 +48,8 @@ pub(crate) struct PodMachine {
     /// Init containers and sidecars, then regular ones, each in the order of the spec.
     pub(crate) containers: Vec<ContainerMachine>,
     pub(crate) initialization: Initialization,
+    /// Pulls of images that failed; durable.
+    failed_pulls: FailedPulls,
     /// Whether there is a sidecar among them.
     with_sidecars: bool,
     /// The status that was last committed.
@@ -60,6 +65,8 @@ pub(crate) struct PodMachine {
     active_until: Option<Mono>,
     /// It has lived too long; durable.
     pub(crate) deadline_exceeded: bool,
+    /// It was evicted, and why; durable.
+    pub(crate) evicted: Option<String>,
     /// Under what time the node lists it as due.
     pub(crate) listed_deadline: Option<Mono>,
     /// Something that shows in the status may have changed.
@@ -93,6 +100,7 @@ impl PodMachine {
                 .iter()
                 .any(|container| container.role == Role::Sidecar),
             initialization: Initialization::before(&pod),
+            failed_pulls: FailedPulls::default(),
             containers,
             status: Arc::default(),
             memory: PodMemory::default(),
@@ -102,6 +110,7 @@ impl PodMachine {
             ending: None,
             active_until: deadline::due(&pod, start_time, now),
             deadline_exceeded: false,
+            evicted: None,
             listed_deadline: None,
             changed: true,
             synchronise: false,
@@ -134,6 +143,10 @@ impl PodMachine {
         for (container, ((old, _), (new, _))) in self.containers.iter_mut().zip(specs) {
             if old.image != new.image {
                 container.forget_back_off();
+                // Its start has been granted; it is another image that it waits for now.
+                if container.stop_fetching() {
+                    container.start_over = Some(None);
+                }
             }
         }
         self.pod = pod;
@@ -186,9 +199,11 @@ impl PodMachine {
                 step: StopStep::Hook { operation, .. },
                 ..
             } => Some(*operation),
-            State::Idle | State::Starting { .. } | State::Running(_) | State::Stopping { .. } => {
-                None
-            }
+            State::Idle
+            | State::Fetching(_)
+            | State::Starting { .. }
+            | State::Running(_)
+            | State::Stopping { .. } => None,
         };
         let found = self
             .containers
@@ -312,6 +327,8 @@ impl PodMachine {
                 .collect(),
             initialization: self.initialization.memory(),
             deadline_exceeded: self.deadline_exceeded,
+            evicted: self.evicted.clone(),
+            failed_pulls: self.failed_pulls.memory(origin),
         }
     }
 
@@ -328,7 +345,8 @@ impl PodMachine {
     }
 
     fn deletion_grace(&self) -> Option<Duration> {
-        self.ending.map(|ending| ending.deletion.grace)
+        let ending = self.ending.map(|ending| ending.deletion.grace);
+        ending.or_else(|| self.evicted.as_ref().map(|_| eviction::GRACE))
     }
 
     fn event(
@@ -377,6 +395,7 @@ pub(crate) fn lost_run(id: &ContainerId, started_at: Wall, now: Now) -> ExitedRu
     let exit = Exit {
         code: NOT_LOCATED_CODE,
         signal: None,
+        out_of_memory: false,
         finished_at: now.wall,
         message: None,
     };

@@ -5,7 +5,7 @@ use probelet_model::time::Now;
 
 use crate::container::{ContainerMachine, Surroundings};
 use crate::node::Config;
-use crate::pod::{PodMachine, Sandbox, deadline};
+use crate::pod::{PodMachine, Sandbox, deadline, eviction};
 
 mod conditions;
 mod ended;
@@ -73,6 +73,8 @@ pub(crate) fn pod_status(machine: &PodMachine, config: &Config, now: Now) -> Pod
     };
     let (reason, message) = if shown == before.phase {
         (before.reason.clone(), before.message.clone())
+    } else if let Some(message) = machine.evicted.as_ref().filter(|_| shown == Phase::Failed) {
+        (Some(eviction::REASON.to_owned()), Some(message.clone()))
     } else if machine.deadline_exceeded && shown == Phase::Failed {
         (
             Some(deadline::REASON.to_owned()),
@@ -94,7 +96,7 @@ pub(crate) fn pod_status(machine: &PodMachine, config: &Config, now: Now) -> Pod
         start_time: Some(machine.start_time),
         init_container_statuses: init,
         container_statuses: regular,
-        qos_class: Some("BestEffort".to_owned()),
+        qos_class: Some(pod.qos().as_str().to_owned()),
     }
 }
 
@@ -108,7 +110,7 @@ fn internal_phase(
     if before.is_terminal() {
         return before;
     }
-    if machine.deadline_exceeded {
+    if machine.deadline_exceeded || machine.evicted.is_some() {
         return Phase::Failed;
     }
     let statuses = init.iter().chain(regular);

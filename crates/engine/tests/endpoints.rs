@@ -122,6 +122,8 @@ fn pods_that_terminate_stay_in_the_slices_and_pods_with_other_ports_have_their_o
                 name: Some("http".to_owned()),
                 number,
                 protocol: Protocol::Tcp,
+                host_port: None,
+                host_ip: None,
             })
             .into_iter()
             .collect();

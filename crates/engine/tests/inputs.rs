@@ -22,6 +22,7 @@ fn answers_that_nobody_waits_for_are_counted_and_change_nothing() {
     let exit = Exit {
         code: 1,
         signal: None,
+        out_of_memory: false,
         finished_at,
         message: None,
     };
@@ -78,6 +79,7 @@ fn an_exit_told_twice_restarts_once() {
     let exit = Exit {
         code: 1,
         signal: None,
+        out_of_memory: false,
         finished_at: rig.now().wall,
         message: None,
     };
@@ -102,6 +104,7 @@ fn an_exit_told_before_the_start_it_belongs_to_is_not_lost() {
     let exit = Exit {
         code: 7,
         signal: None,
+        out_of_memory: false,
         finished_at: rig.now().wall,
         message: None,
     };

@@ -10,6 +10,8 @@ mod deletion;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod init;
 #[cfg(test)]
 mod inputs;

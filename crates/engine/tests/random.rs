@@ -3,10 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use probelet_model::pod::RestartPolicy;
+use probelet_engine::input::ImageFailure;
+use probelet_model::pod::{PullPolicy, RestartPolicy};
 use probelet_model::probe::ProbeKind;
 use probelet_model::status::ContainerState;
 
+use crate::rig::images::{ImagePlan, absent, present};
 use crate::rig::plan::{
     ContainerPlan, HookPlan, PodPlan, ProbePlan, SandboxFailure, Start, container, every, init,
     pod, secs, service,
@@ -78,35 +80,64 @@ fn a_container(name: &'static str) -> BoxedStrategy<ContainerPlan> {
         ],
         proptest::option::of((0..9_u8, any::<bool>())),
     );
-    (probes, life)
-        .prop_map(move |((startup, readiness, liveness), life)| {
-            let (starts, ends, on_term, start, hook) = life;
-            let mut plan = container(name).start_takes(f64::from(starts) / 10.0);
-            if let Some((probe, script)) = startup {
-                plan = plan.startup(probe, &script);
-            }
-            if let Some((probe, script, successes, latency)) = readiness {
-                plan = plan.readiness(probe.successes(successes), &script);
-                plan = plan.latency(ProbeKind::Readiness, f64::from(latency) / 10.0);
-            }
-            if let Some((probe, script, latency)) = liveness {
-                plan = plan.liveness(probe, &script);
-                plan = plan.latency(ProbeKind::Liveness, f64::from(latency) / 10.0);
-            }
-            plan = match on_term {
-                Some((after, code)) => plan.on_term(f64::from(after), code),
-                None => plan.ignores_term(),
-            };
-            if let Some((after, code)) = ends {
-                plan = plan.exits(f64::from(after), code);
-            }
-            if let Some((after, well)) = hook {
-                plan = plan.pre_stop(HookPlan::Ends(secs(f64::from(after)), well));
-            }
-            plan.then(move |life| life.start = start)
-                .then(|life| life.start = Start::Well)
-        })
+    let plan = (probes, life).prop_map(move |((startup, readiness, liveness), life)| {
+        let (starts, ends, on_term, start, hook) = life;
+        let mut plan = container(name).start_takes(f64::from(starts) / 10.0);
+        if let Some((probe, script)) = startup {
+            plan = plan.startup(probe, &script);
+        }
+        if let Some((probe, script, successes, latency)) = readiness {
+            plan = plan.readiness(probe.successes(successes), &script);
+            plan = plan.latency(ProbeKind::Readiness, f64::from(latency) / 10.0);
+        }
+        if let Some((probe, script, latency)) = liveness {
+            plan = plan.liveness(probe, &script);
+            plan = plan.latency(ProbeKind::Liveness, f64::from(latency) / 10.0);
+        }
+        plan = match on_term {
+            Some((after, code)) => plan.on_term(f64::from(after), code),
+            None => plan.ignores_term(),
+        };
+        if let Some((after, code)) = ends {
+            plan = plan.exits(f64::from(after), code);
+        }
+        if let Some((after, well)) = hook {
+            plan = plan.pre_stop(HookPlan::Ends(secs(f64::from(after)), well));
+        }
+        plan.then(move |life| life.start = start)
+            .then(|life| life.start = Start::Well)
+    });
+    (plan, 0..3_u8, pull_policy())
+        .prop_map(|(plan, tag, policy)| plan.image(&format!("example/app:{tag}"), policy))
         .boxed()
+}
+
+fn pull_policy() -> impl Strategy<Value = PullPolicy> {
+    prop_oneof![
+        1 => Just(PullPolicy::Always),
+        4 => Just(PullPolicy::IfNotPresent),
+        1 => Just(PullPolicy::Never)
+    ]
+}
+
+/// An image that is there or not, and goes wrong a few times at first.
+fn an_image() -> impl Strategy<Value = ImagePlan> {
+    let failure = prop_oneof![
+        2 => Just(ImageFailure::Failed("manifest unknown".to_owned())),
+        1 => Just(ImageFailure::Unavailable("no route".to_owned())),
+        1 => Just(ImageFailure::Name("no name".to_owned())),
+    ];
+    let pulls = vec((0..20_u8, failure.clone()), 0..3);
+    (any::<bool>(), vec(failure, 0..2), pulls, 0..20_u8).prop_map(|(there, looks, pulls, takes)| {
+        let mut plan = if there { present() } else { absent() };
+        for failure in looks {
+            plan = plan.look_fails(failure);
+        }
+        for (seconds, failure) in pulls {
+            plan = plan.pull(f64::from(seconds), Err(failure));
+        }
+        plan.pull(f64::from(takes), Ok(()))
+    })
 }
 
 /// An ordinary init container that fails a few times at first.
@@ -196,8 +227,9 @@ fn a_pod(
         proptest::option::of(a_container(second)),
     );
     let deadline = prop_oneof![4 => Just(None), 1 => (1..200_u8).prop_map(Some)];
-    (policy, failures, containers, 0..20_u8, deadline).prop_map(
-        move |(policy, failures, (init, first, second), takes, deadline)| {
+    let world = (deadline, any::<bool>());
+    (policy, failures, containers, 0..20_u8, world).prop_map(
+        move |(policy, failures, (init, first, second), takes, (deadline, on_host))| {
             let mut plan = pod(name)
                 .policy(policy)
                 .grace(6.0)
@@ -210,10 +242,11 @@ fn a_pod(
             if let Some(seconds) = deadline {
                 plan = plan.active_deadline(f64::from(seconds));
             }
-            match second {
-                Some(second) => plan.with(second),
-                None => plan,
+            if let Some(second) = second {
+                plan = plan.with(second);
             }
+            plan.pod.on_host = on_host;
+            plan
         },
     )
 }
@@ -309,11 +342,15 @@ proptest! {
     fn the_checks_hold_whatever_comes(
         first in a_pod("p", ["i", "s", "a", "b"]),
         second in a_pod("q", ["j", "t", "c", "d"]),
+        images in vec(an_image(), 3),
         deeds in vec((0..400_u16, any::<bool>(), deed()), 0..20),
     ) {
         let mut rig = Rig::new();
         for app in ["p", "x", "y"] {
             rig.serve(service(app, app));
+        }
+        for (tag, image) in images.into_iter().enumerate() {
+            rig.world.images.plan(&format!("example/app:{tag}"), image);
         }
         rig.apply(first);
         rig.apply(second);

@@ -1,7 +1,9 @@
 //! Rows E, and those rows A that need a whole pod: what a pod's status says.
 
 use probelet_engine::Skip;
-use probelet_model::pod::RestartPolicy::{Never, OnFailure};
+use probelet_engine::input::Input;
+use probelet_model::pod::RestartPolicy::{Always, Never, OnFailure};
+use probelet_model::pod::{Volume, VolumeSource};
 use probelet_model::probe::ProbeKind::{Liveness, Readiness};
 use probelet_model::status::{
     Condition, ConditionKind, ContainerState, Phase, PodStatus, Terminated, Waiting,
@@ -9,7 +11,7 @@ use probelet_model::status::{
 use probelet_model::time::Wall;
 
 use crate::rig::plan::{Start, container, every, pod, secs};
-use crate::rig::{Rig, WALL};
+use crate::rig::{Rig, WALL, uid};
 
 fn waiting(status: &PodStatus, name: &str) -> Waiting {
     match &status.container(name).unwrap().state {
@@ -402,4 +404,104 @@ fn stamps_of_a_run_are_whole_seconds() {
     assert_eq!(end.finished_at, Some(WALL + secs(2.0)));
     assert_eq!(end.reason.as_deref(), Some("Error"));
     assert_eq!(rig.event_reasons(), ["Created", "Started"]);
+}
+
+#[test]
+fn a_run_that_was_killed_for_memory_says_so() {
+    let big = container("c").runs_out_of_memory(5.0, 137);
+    let mut rig = Rig::of(pod("p").policy(Never).with(big));
+    rig.run_until(10.0);
+    let end = terminated(&rig.status("p"), "c");
+    assert_eq!(
+        (end.reason.as_deref(), end.exit_code),
+        (Some("OOMKilled"), 137)
+    );
+    assert_eq!(rig.status("p").phase, Phase::Failed);
+    rig.restart_agent();
+    rig.run_until(20.0);
+    assert_eq!(terminated(&rig.status("p"), "c"), end);
+
+    // Whatever the exit code, and told of the run before too.
+    let child = container("c").runs_out_of_memory(5.0, 0);
+    let mut rig = Rig::of(pod("p").with(child));
+    rig.run_until(3.0);
+    rig.crash();
+    rig.run_until(8.0);
+    rig.boot();
+    rig.run_until(20.0);
+    let status = rig.status("p");
+    let end = status.container("c").unwrap().last_state.clone().unwrap();
+    assert_eq!(
+        (end.reason.as_deref(), end.exit_code),
+        (Some("OOMKilled"), 0)
+    );
+}
+
+#[test]
+fn the_class_of_a_pod_is_told() {
+    let mut asks = container("c");
+    asks.spec.resources.requests.memory = Some(1 << 20);
+    let mut rig = Rig::of(pod("p").with(asks).with(container("d")));
+    rig.run_until(1.0);
+    assert_eq!(rig.status("p").qos_class.as_deref(), Some("Burstable"));
+    let mut rig = Rig::of(pod("p").with(container("c")));
+    rig.run_until(1.0);
+    assert_eq!(rig.status("p").qos_class.as_deref(), Some("BestEffort"));
+}
+
+fn with_limit(policy: probelet_model::pod::RestartPolicy) -> Rig {
+    let mut plan = pod("p").policy(policy).with(container("c").on_term(0.5, 0));
+    plan.pod.volumes.push(Volume {
+        name: "scratch".to_owned(),
+        source: VolumeSource::EmptyDir {
+            in_memory: false,
+            size_limit: Some(1 << 20),
+        },
+    });
+    Rig::of(plan)
+}
+
+fn full(volume: &str) -> Input {
+    Input::VolumeFull {
+        pod: uid("p"),
+        volume: volume.to_owned(),
+    }
+}
+
+#[test]
+fn a_pod_whose_volume_is_too_full_is_evicted() {
+    let mut rig = with_limit(Always);
+    rig.run_until(5.0);
+    rig.tell(full("another"));
+    rig.run_until(6.0);
+    assert_eq!(rig.status("p").phase, Phase::Running);
+    rig.tell(full("scratch"));
+    rig.tell(full("scratch"));
+    rig.run_until(30.0);
+    let status = rig.status("p");
+    assert_eq!(status.phase, Phase::Failed);
+    assert_eq!(status.reason.as_deref(), Some("Evicted"));
+    let message = "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\". ";
+    assert_eq!(status.message.as_deref(), Some(message));
+    let told: Vec<String> = rig
+        .events("Evicted")
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(told, [message]);
+    assert_eq!(rig.starts("c").len(), 1);
+}
+
+#[test]
+fn an_evicted_pod_stays_so() {
+    let mut rig = with_limit(Always);
+    rig.run_until(5.0);
+    rig.tell(full("scratch"));
+    rig.restart_agent();
+    rig.run_until(30.0);
+    let status = rig.status("p");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Failed, Some("Evicted"))
+    );
 }

@@ -19,9 +19,10 @@ const POD_UPDATE: &str = "pod updates may not change fields other than `spec.con
 ///
 /// Upstream: pkg/apis/core/validation/validation.go, ValidatePodUpdate, ValidateServiceUpdate and their like;
 /// for the selector of a workload, pkg/registry/apps/deployment/strategy.go, ValidateUpdate.
-/// Differs: each changed field is named, where upstream names `spec` and prints a difference of Go structs.
+/// Differs: each changed field is named, where upstream names `spec` and prints a difference of Go structs. With
+/// its image, a container's pull policy may change.
 /// Shown by: a_pods_spec_may_change_in_few_places, a_deadline_may_be_set_and_shortened,
-/// a_negative_grace_may_become_one_second, a_services_address_stays, tolerations_may_be_added,
+/// a_negative_grace_may_become_one_second, a_pull_policy_changes_with_its_image, a_services_address_stays, tolerations_may_be_added,
 /// one_field_of_some_kinds_stays, what_is_immutable_stays.
 #[must_use]
 pub fn immutable(old: &Value, new: &Value) -> Vec<FieldError> {
@@ -150,13 +151,20 @@ fn may_change(path: &FieldPath, old: &Value, new: &Value) -> bool {
         })
         .collect();
     match names.as_slice() {
-        // The pull policy follows the image where the manifest does not set it.
+        ["spec", "containers" | "initContainers", "[]", "image"] => true,
+        // It follows the image where the manifest does not set it.
         [
             "spec",
             "containers" | "initContainers",
             "[]",
-            "image" | "imagePullPolicy",
-        ] => true,
+            "imagePullPolicy",
+        ] => {
+            let container = path.segments().iter().take(3).cloned();
+            let image = container
+                .fold(FieldPath::root(), |path, segment| path.then(segment))
+                .field("image");
+            image.find(old) != image.find(new)
+        }
         // They have errors of their own.
         ["spec", "tolerations", ..] | ["spec", "activeDeadlineSeconds"] => true,
         // What a server has chosen need not be in the manifest.

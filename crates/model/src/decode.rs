@@ -31,7 +31,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// A Pod.
-    Pod(Pod),
+    Pod(Box<Pod>),
     /// A Service.
     Service(Service),
     /// An object of another kind: its wire object says all there is.
@@ -120,7 +120,7 @@ pub(crate) fn judge(
             let (pod, warnings) = read(kind, value, validate::pod::pod)?;
             Ok(Judged {
                 meta: pod.meta.clone(),
-                object: Object::Pod(pod),
+                object: Object::Pod(Box::new(pod)),
                 warnings,
             })
         }

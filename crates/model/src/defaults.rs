@@ -6,7 +6,7 @@
 //! Upstream: pkg/apis/core/v1/defaults.go, the `SetDefaults_` functions of Pod, PodSpec, Container,
 //! Probe, Volume, HostPathVolumeSource and Service, and what zz_generated.defaults.go adds for the service
 //! of a gRPC probe.
-//! Shown by: a_pod_is_defaulted, pull_policies_follow_the_tag, a_pod_is_read,
+//! Shown by: a_pod_is_defaulted, pull_policies_follow_the_tag, limits_are_asked_for, a_pod_is_read,
 //! init_containers_and_sidecars_are_read_in_order, a_service_is_defaulted_and_read.
 
 mod other;
@@ -40,7 +40,10 @@ pub(crate) fn apply(kind: Kind, object: &mut Value) {
         return;
     };
     match kind {
-        Kind::Pod => pod(spec),
+        Kind::Pod => {
+            pod(spec);
+            requests(spec);
+        }
         Kind::Service => service(spec),
         Kind::ReplicaSet | Kind::Deployment => workload::apply(kind, spec),
         _ => {}
@@ -62,6 +65,28 @@ fn pod(spec: &mut Fields) {
     }
     for volume in objects_in(spec, "volumes") {
         self::volume(volume);
+    }
+}
+
+/// What a container may use and does not ask for, it asks for. Upstream does this to a Pod, and not to a
+/// template.
+fn requests(spec: &mut Fields) {
+    for list in ["containers", "initContainers"] {
+        for container in objects_in(spec, list) {
+            let Some(resources) = object_in(container, "resources") else {
+                continue;
+            };
+            let limits = resources.get("limits").and_then(Value::as_object);
+            let limits = limits.filter(|limits| !limits.is_empty()).cloned();
+            if let Some(limits) = limits {
+                set_missing(resources, "requests", json!({}));
+                if let Some(requests) = object_in(resources, "requests") {
+                    for (name, limit) in limits {
+                        set_missing(requests, &name, limit);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -118,10 +143,13 @@ fn container(container: &mut Fields, host_network: bool) {
 /// Whether an image reference means the tag `latest`: by name, or by naming neither tag nor digest.
 fn is_latest(image: &str) -> bool {
     let name = image.rsplit_once('/').map_or(image, |(_, name)| name);
-    if name.contains('@') {
-        false
-    } else {
-        name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+    let (name, has_digest) = match name.split_once('@') {
+        Some((name, _)) => (name, true),
+        None => (name, false),
+    };
+    match name.split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => !has_digest,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A Pod as the engine and the runtime see it: validated, defaulted, nothing left to check.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ContainerName, PodUid};
 use crate::probe::{Handler, PortRef, Probe, ProbeKind};
 use crate::resources::Resources;
+use crate::security::{Namespaces, PodSecurity, Security};
 use crate::status::ForeignCondition;
 use crate::time::Wall;
 use crate::volume::{DownwardSource, FileSource};
@@ -64,8 +66,68 @@ pub struct Pod {
     pub service_account: String,
     /// `spec.enableServiceLinks`: the addresses of the namespace's Services are in every environment.
     pub enable_service_links: bool,
+    /// `spec.runtimeClassName: host`: its containers see the host's own files, else those of their images.
+    pub on_host: bool,
+    /// What is shared among its containers, and with the host.
+    pub namespaces: Namespaces,
+    /// `spec.securityContext`, as far as it is about all containers.
+    pub security: PodSecurity,
+    /// `spec.dnsPolicy` and `spec.dnsConfig`.
+    pub dns: Dns,
+    /// `spec.hostAliases`, in order.
+    pub host_aliases: Vec<HostAlias>,
+    /// `spec.imagePullSecrets`: Secrets of its namespace.
+    pub image_pull_secrets: Vec<String>,
     /// Set once deletion has been asked for.
     pub deletion: Option<Deletion>,
+}
+
+/// How names are looked up in a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// `dnsPolicy`.
+    pub policy: DnsPolicy,
+    /// `dnsConfig.nameservers`.
+    pub nameservers: Vec<IpAddr>,
+    /// `dnsConfig.searches`.
+    pub searches: Vec<String>,
+    /// `dnsConfig.options`: name and value.
+    pub options: Vec<(String, Option<String>)>,
+}
+
+/// `dnsPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DnsPolicy {
+    /// Names of the cluster, and others as the host; with `hostNetwork`, as [`Self::Default`].
+    #[default]
+    ClusterFirst,
+    /// The same, also with `hostNetwork`.
+    ClusterFirstWithHostNet,
+    /// As the host.
+    Default,
+    /// As `dnsConfig` says and no other way.
+    None,
+}
+
+/// One of `hostAliases`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAlias {
+    /// `ip`.
+    pub ip: IpAddr,
+    /// `hostnames`.
+    pub hostnames: Vec<String>,
+}
+
+/// `imagePullPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// If it is not there.
+    #[default]
+    IfNotPresent,
+    /// Never.
+    Never,
 }
 
 impl Pod {
@@ -120,8 +182,13 @@ pub struct Container {
     pub name: ContainerName,
     /// `image`; means nothing to the host class.
     pub image: String,
-    /// `command` followed by `args`, `$(VAR)` not yet expanded; never empty in the host class.
-    pub argv: Vec<String>,
+    /// `imagePullPolicy`.
+    pub pull_policy: PullPolicy,
+    /// `command`, `$(VAR)` not yet expanded; stands for the image's entrypoint, and without `args` for its
+    /// arguments too.
+    pub command: Vec<String>,
+    /// `args`, in the same way; they stand for the image's arguments. In the host class not both are empty.
+    pub args: Vec<String>,
     /// `workingDir`, absolute.
     pub working_dir: Option<String>,
     /// `envFrom`, in order; later entries win, and `env` before all of them.
@@ -134,6 +201,8 @@ pub struct Container {
     pub volume_mounts: Vec<VolumeMount>,
     /// Whom it runs as.
     pub user: User,
+    /// What it may do.
+    pub security: Security,
     /// `startupProbe`; like the other two, `None` on an init container that is no sidecar.
     pub startup: Option<Probe>,
     /// `readinessProbe`.
@@ -146,6 +215,10 @@ pub struct Container {
     /// `lifecycle.preStop`: runs inside the grace of a stop, before the container is told to; `None` on an
     /// init container that is no sidecar.
     pub pre_stop: Option<Hook>,
+    /// `lifecycle.stopSignal`: what tells it to stop; the image's own, else TERM, if `None`.
+    ///
+    /// Differs: upstream 1.35 has it behind a gate that is off.
+    pub stop_signal: Option<i32>,
     /// Its own `restartPolicy`, which stands before the pod's. On an init container, Always makes it a
     /// sidecar.
     pub restart_policy: Option<RestartPolicy>,
@@ -336,6 +409,10 @@ pub struct ContainerPort {
     pub number: u16,
     /// `protocol`.
     pub protocol: Protocol,
+    /// `hostPort`, of TCP; `None` with the host's network, where it is the port itself.
+    pub host_port: Option<u16>,
+    /// `hostIP`, where there is a `hostPort`; all of the host's if `None`.
+    pub host_ip: Option<IpAddr>,
 }
 
 /// Transport of a port.
@@ -356,9 +433,11 @@ pub enum Protocol {
 /// Whom a container's processes run as, from the container's and the pod's securityContext.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// `runAsUser`; `None` runs as uid 0 of the pod (without root, that is the user who runs Probelet).
+    /// `runAsUser`; if `None`, the image's user, else uid 0 of the pod (without root, that is the user who runs
+    /// Probelet).
     pub uid: Option<u32>,
-    /// `runAsGroup`; `None` is the user's primary group as `/etc/passwd` has it, else 0.
+    /// `runAsGroup`; if `None`, the image's group, else the user's primary group as the `/etc/passwd` of its
+    /// files has it, else 0.
     pub gid: Option<u32>,
 }
 
@@ -392,7 +471,7 @@ pub enum VolumeSource {
     EmptyDir {
         /// `medium: Memory`.
         in_memory: bool,
-        /// `sizeLimit` in bytes; honoured in memory only, where the kernel does it.
+        /// `sizeLimit` in bytes: in memory the kernel keeps to it; a pod that holds more on disk is evicted.
         size_limit: Option<u64>,
     },
 }
@@ -432,4 +511,10 @@ pub struct VolumeMount {
     pub path: PathBuf,
     /// `readOnly`.
     pub read_only: bool,
+    /// `subPath`: what of the volume is mounted, relative, without `..`; all of it if `None`.
+    #[serde(default)]
+    pub sub_path: Option<String>,
+    /// `subPathExpr`, with its `$(VAR)`; becomes the `subPath` when the container starts.
+    #[serde(default)]
+    pub sub_path_expr: Option<String>,
 }

@@ -50,7 +50,7 @@ pub struct PodStatus {
     /// In the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub container_statuses: Vec<ContainerStatus>,
-    /// `BestEffort`, as nothing here reserves anything yet.
+    /// How much the pod may count on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos_class: Option<String>,
 }

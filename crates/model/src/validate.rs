@@ -8,9 +8,11 @@
 //! a_service_is_validated.
 
 pub(crate) mod annotation;
+mod capability;
 pub(crate) mod cluster;
 pub(crate) mod config;
 mod container;
+mod dns;
 pub(crate) mod endpoints;
 mod environment;
 pub(crate) mod event;
@@ -24,6 +26,7 @@ mod port;
 mod probe;
 mod resources;
 mod restart;
+mod security;
 pub(crate) mod selector;
 pub(crate) mod service;
 mod volume;
@@ -31,6 +34,7 @@ mod volume_files;
 pub(crate) mod workload;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
@@ -46,6 +50,10 @@ pub(crate) struct Errors(Vec<FieldError>);
 impl Errors {
     pub(crate) fn into_vec(self) -> Vec<FieldError> {
         self.0
+    }
+
+    fn append(&mut self, others: Self) {
+        self.0.extend(others.0);
     }
 
     fn add(&mut self, error: FieldError) {
@@ -92,6 +100,27 @@ fn non_negative(value: i32, path: FieldPath, errors: &mut Errors) -> u32 {
         errors.invalid(path, value, NEGATIVE);
         0
     })
+}
+
+/// What is said of a text that is no address.
+///
+/// Upstream: apimachinery pkg/util/validation/ip.go, parseIP.
+/// Shown by: endpoints_are_validated, host_aliases_are_read_and_validated.
+const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// An IP address.
+fn address(text: &str, path: FieldPath, errors: &mut Errors) -> Option<IpAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        errors.invalid(path, text, NO_ADDRESS);
+    }
+    address
+}
+
+/// The elements of a list, each with its path.
+fn numbered<'a, T>(list: &'a [T], path: &FieldPath) -> impl Iterator<Item = (&'a T, FieldPath)> {
+    let paths = (0..).map(|index| path.index(index));
+    list.iter().zip(paths)
 }
 
 /// The number of a port, 1 to 65535.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use probelet_agent::Egress;
 use probelet_agent::data_dir::DataDir;
 use probelet_agent::pod_ip::Cidr;
 
@@ -53,6 +55,10 @@ pub(crate) enum Command {
     /// probe acts and how slow a start it allows; and reports what will go wrong. Objects of other kinds are
     /// counted. Lints are allowed on one object by its annotation check.probelet.dev/ignore, ids joined by commas.
     Check(Check),
+    /// Pull, load, list and remove images.
+    ///
+    /// Images are kept in the data directory, by content, for all its Pods; an agent may run or not.
+    Image(Image),
 }
 
 #[derive(Args, Debug)]
@@ -67,12 +73,20 @@ pub(crate) struct Up {
     /// This is the process that --detach leaves running.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
-    /// The runtimeClassName of Pods that name none. Only `host` is carried out.
+    /// The runtimeClassName of Pods that name none: `host` runs them on the host's own files. Without it they
+    /// run the files of their images.
     #[arg(long, value_name = "CLASS")]
     pub(crate) default_runtime_class: Option<String>,
     /// Where Pods get their addresses from.
     #[arg(long, value_name = "CIDR", default_value_t = Cidr::default())]
     pub(crate) pod_cidr: Cidr,
+    /// How Pods reach each other and the outside: bridge (needs root; makes a bridge, an nftables table of its
+    /// own, and lets this host pass traffic on), pasta (without root; the package passt), none, or auto: the
+    /// first of these that can be had.
+    #[arg(long, value_name = "WAY", env = "PROBELET_EGRESS", default_value_t = Egress::Auto)]
+    pub(crate) egress: Egress,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
     #[command(flatten)]
     pub(crate) api: Api,
     #[command(flatten)]
@@ -210,6 +224,112 @@ pub(crate) struct Simulate {
 
 const SIMULATE_EXIT_CODES: &str = "Exit codes: 0 simulated, 1 the output could not be written, \
     2 a Pod or a scenario that is wrong, or wrong usage.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Image {
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Pull an image from its registry, as the agent does for a Pod.
+    ///
+    /// Logins are those of docker: config.json in $DOCKER_CONFIG, else in ~/.docker, with its credential
+    /// helpers. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are followed, and SSL_CERT_FILE names more certificates.
+    Pull(ImagePull),
+    /// Load images from an archive of `docker save`, or from an OCI layout, packed or as a folder.
+    Load(ImageLoad),
+    /// List the images that are here, and how many Pods hold each.
+    Ls(ImageLs),
+    /// Remove names of images, and with its last name an image. What a Pod holds stays.
+    Rm(ImageRm),
+    /// Remove images that have no name, and what is left of pulls that were given up.
+    Prune(ImagePrune),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagePull {
+    /// What to pull, as in a Pod: nginx, quay.io/team/app:v1, host:5000/app@sha256:...
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+    /// Print nothing but names and ids.
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// How registries are reached.
+#[derive(Args, Debug)]
+pub(crate) struct Registries {
+    /// Let this registry have any certificate, or speak HTTP. May be given several times. Loopback addresses
+    /// are such registries always.
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    pub(crate) insecure: Vec<String>,
+    /// Ask this mirror before the registry, for example `docker.io=https://mirror.example.com`. May be given
+    /// several times. With http:// it is asked without TLS.
+    #[arg(long = "registry-mirror", value_name = "HOST=URL")]
+    pub(crate) mirrors: Vec<String>,
+}
+
+impl Registries {
+    pub(crate) fn read(&self) -> anyhow::Result<probelet_image::Registries> {
+        let mut registries = probelet_image::Registries::default();
+        for host in &self.insecure {
+            registries
+                .add_insecure(host)
+                .context("--insecure-registry")?;
+        }
+        for mirror in &self.mirrors {
+            registries.add_mirror(mirror).context("--registry-mirror")?;
+        }
+        Ok(registries)
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImageLoad {
+    /// Archive (tar, tar.gz or tar.zst) or folder, or - for standard input.
+    #[arg(short = 'i', long = "input", value_name = "FILE|DIR|-")]
+    pub(crate) input: PathBuf,
+    /// Name for an image that has none there, or the repository for one that has only a tag.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) name: Option<String>,
+    /// Print nothing but names and ids.
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImageLs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImageRm {
+    /// Name, or id or the beginning of one: by its id an image goes with all its names.
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagePrune {
+    /// Remove every image that no Pod holds.
+    #[arg(short = 'a', long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
 
 /// How a simulation is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

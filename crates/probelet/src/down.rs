@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use probelet_agent::Egress;
 use probelet_agent::control::{self, AskError, Request};
 use probelet_agent::pod_ip::Cidr;
 use probelet_agent::{Agent, Options};
 
 use crate::cli::Down;
-use crate::up::shim_command;
+use crate::up::{shim_command, unpack_command};
 
 pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
     let data_dir = options.place.data_dir()?;
@@ -34,7 +35,11 @@ pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
             let agent = Agent::start(Options {
                 data_dir: data_dir.clone(),
                 pod_cidr: Cidr::default(),
+                // What stands keeps its way out as long as it does; nothing new starts.
+                egress: Egress::None,
                 shim_command: shim_command()?,
+                unpack_command: unpack_command()?,
+                registries: probelet_image::Registries::default(),
                 api: None,
                 default_runtime_class: None,
                 stop: true,

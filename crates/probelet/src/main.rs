@@ -1,7 +1,8 @@
 //! Kubernetes container probes on any Linux host, as one binary: the commands and their words.
 //!
-//! `probelet shim` is not a command for people: it is this program as the parent of one pod's containers,
-//! and it leaves before anything of the big program is set up.
+//! `probelet shim` and `probelet unpack` are not commands for people: they are this program as the parent of
+//! one pod's containers, and as what unpacks a layer of an image, and they leave before anything of the big
+//! program is set up.
 //!
 //! It is not a place for work: every command is a few calls of `probelet-agent` and `probelet-model`.
 //!
@@ -16,6 +17,7 @@
 mod check;
 mod cli;
 mod down;
+mod image;
 mod kubeconfig;
 mod simulate;
 mod status;
@@ -28,11 +30,15 @@ use clap::Parser;
 
 /// The word that makes this program a shim.
 const SHIM: &str = "shim";
+/// The word that makes this program unpack a layer of an image.
+const UNPACK: &str = "unpack";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == SHIM) {
-        return probelet_agent::shim_main(args);
+    match args.next() {
+        Some(first) if first == SHIM => return probelet_agent::shim_main(args),
+        Some(first) if first == UNPACK => return probelet_agent::image_store::unpack_main(args),
+        _ => {}
     }
     let cli = cli::Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("PROBELET_LOG")
@@ -59,6 +65,7 @@ fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         cli::Command::Kubeconfig(options) => kubeconfig::run(&options)?,
         cli::Command::Check(options) => return Ok(check::run(&options)),
         cli::Command::Simulate(options) => return Ok(simulate::run(&options)),
+        cli::Command::Image(options) => wait(image::run(options))?,
     }
     Ok(ExitCode::SUCCESS)
 }

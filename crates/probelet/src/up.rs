@@ -41,7 +41,10 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
     let mut agent = Agent::start(Options {
         data_dir: options.place.data_dir()?,
         pod_cidr: options.pod_cidr,
+        egress: options.egress,
         shim_command: shim_command()?,
+        unpack_command: unpack_command()?,
+        registries: options.registries.read()?,
         api: Some(ApiOptions {
             address: SocketAddr::new(options.api.listen, options.api.api_port),
             to_others: options.api.listen_to_others,
@@ -256,8 +259,17 @@ fn load(options: &Up, standard_input: Option<&str>) -> anyhow::Result<Vec<Manife
 
 /// This program, as a shim.
 pub(crate) fn shim_command() -> anyhow::Result<Vec<std::ffi::OsString>> {
+    this_program(crate::SHIM)
+}
+
+/// This program, as what unpacks layers of images.
+pub(crate) fn unpack_command() -> anyhow::Result<Vec<std::ffi::OsString>> {
+    this_program(crate::UNPACK)
+}
+
+fn this_program(word: &str) -> anyhow::Result<Vec<std::ffi::OsString>> {
     let program = std::env::current_exe().context("cannot tell which program this is")?;
-    Ok(vec![program.into(), crate::SHIM.into()])
+    Ok(vec![program.into(), word.into()])
 }
 
 /// As kubectl names an object, `pod/web` or `deployment.apps/web`, with the namespace where it is not the default

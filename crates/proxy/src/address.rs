@@ -18,6 +18,9 @@ pub const HOST_ADDRESS: &str = "probelet.dev/host-address";
 const UNPRIVILEGED: u16 = 1024;
 const INSTEAD: u16 = 8000;
 
+/// Where pods ask for names; no Service has this address.
+pub const NAMES: Ipv4Addr = Ipv4Addr::new(127, 213, 0, 10);
+
 /// y of 127.213.x.y goes from 1 to 254: .0 and .255 would do, and look wrong to people.
 const LAST: u64 = 254;
 const SIZE: u64 = 256 * LAST;
@@ -59,10 +62,10 @@ impl fmt::Display for HostAddresses {
     }
 }
 
-/// An IP for each Service, no two the same as long as there are fewer than 65,024. A Service keeps the
+/// An IP for each Service, no two the same as long as there are fewer than 65,023. A Service keeps the
 /// one it has; the others get the one of their hash, or the next that is free.
 pub(crate) fn assign(services: &[(ServiceKey, HostAddresses)]) -> Vec<Ipv4Addr> {
-    let mut taken = BTreeSet::new();
+    let mut taken = BTreeSet::from([NAMES]);
     let kept: Vec<Option<Ipv4Addr>> = services
         .iter()
         .map(|(_, had)| {
@@ -214,6 +217,15 @@ mod tests {
         };
         assert_eq!(kept, wanted, "of two that claim the same the first has it");
         assert_ne!(other, wanted);
+    }
+
+    #[test]
+    fn the_address_of_names_is_no_services() {
+        let squatter = HostAddresses(vec![SocketAddr::from((NAMES, 53))]);
+        let [ip] = assign(&[(key("dns"), squatter)])[..] else {
+            panic!("one")
+        };
+        assert_ne!(ip, NAMES);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use probelet_model::id::PodUid;
 use probelet_model::pod::Protocol;
@@ -24,6 +24,9 @@ pub struct Plan {
 pub struct ServicePlan {
     /// Which.
     pub key: ServiceKey,
+    /// The address that is the Service's own: pods meet it there, on each port's number, and so does the
+    /// host, as far as it can.
+    pub ip: Ipv4Addr,
     /// The ports that are carried, in the order of the Service.
     pub ports: Vec<PortPlan>,
     /// The ports that are not.
@@ -95,10 +98,10 @@ impl Plan {
             .iter()
             .filter(|(service, _)| !service.headless)
             .collect();
-        services.sort_by_key(|(service, _)| key(service));
+        services.sort_by_key(|(service, _)| ServiceKey::of(service));
         let wishes = services
             .iter()
-            .map(|(service, _)| (key(service), annotated(service)));
+            .map(|(service, _)| (ServiceKey::of(service), annotated(service)));
         let ips = address::assign(&wishes.collect::<Vec<_>>());
         let plans = services
             .into_iter()
@@ -110,10 +113,14 @@ impl Plan {
     }
 }
 
-fn key(service: &Service) -> ServiceKey {
-    ServiceKey {
-        namespace: service.meta.namespace.clone(),
-        name: service.meta.name.clone(),
+impl ServiceKey {
+    /// Which Service this is.
+    #[must_use]
+    pub fn of(service: &Service) -> Self {
+        Self {
+            namespace: service.meta.namespace.clone(),
+            name: service.meta.name.clone(),
+        }
     }
 }
 
@@ -128,7 +135,7 @@ fn annotated(service: &Service) -> HostAddresses {
         .unwrap_or_default()
 }
 
-fn plan(service: &Service, endpoints: &Endpoints, ip: std::net::Ipv4Addr) -> ServicePlan {
+fn plan(service: &Service, endpoints: &Endpoints, ip: Ipv4Addr) -> ServicePlan {
     let (carried, other): (Vec<_>, Vec<_>) = service
         .ports
         .iter()
@@ -151,7 +158,8 @@ fn plan(service: &Service, endpoints: &Endpoints, ip: std::net::Ipv4Addr) -> Ser
         protocol: port.protocol,
     });
     ServicePlan {
-        key: key(service),
+        key: ServiceKey::of(service),
+        ip,
         ports,
         not_carried: not_carried.collect(),
     }

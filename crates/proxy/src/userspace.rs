@@ -1,8 +1,9 @@
 //! Carries connections in this process.
 //!
-//! Each port of a Service is a [`Door`]: a socket that is bound for as long as the port is in the plan,
-//! and listens only while there is a backend, so that a client is refused by the kernel, at once, when
-//! there is none. Behind an open door one task accepts, and one task a connection copies.
+//! Each port of a Service has a [`Door`] on the host and one in each pod that wants to reach it there: a
+//! socket that is bound for as long as the port is in the plan, and listens only while there is a backend, so
+//! that a client is refused by the kernel, at once, when there is none. All doors of a port lead to the same
+//! backends. Behind an open door one task accepts, and one task a connection copies.
 //!
 //! What a task reads: its port's backends, fresh for each attempt to reach one. What it publishes:
 //! nothing. Its bound: [`CONNECTIONS`] at a time and port; above that the kernel's queue waits, and holds
@@ -10,15 +11,17 @@
 
 mod carry;
 mod door;
+mod host_port;
+mod in_pods;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use probelet_model::id::PodUid;
 use tokio::net::TcpStream;
@@ -26,10 +29,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use crate::address::HostAddresses;
-use crate::plan::{Backend, Plan, PortPlan, ServiceKey};
+use crate::plan::{Backend, Plan, PortPlan, ServiceKey, ServicePlan};
 use door::Door;
 
 pub use door::BindError;
+pub use host_port::{HostPort, HostPortError};
+pub use in_pods::NoRoom;
 
 /// How many connections one port carries at a time. Each takes two descriptors and 16 KiB of buffers.
 const CONNECTIONS: usize = 4096;
@@ -50,10 +55,21 @@ pub trait Connect: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Userspace<C> {
     connect: Arc<C>,
-    ports: BTreeMap<PortKey, Port>,
+    /// Held for as long as a change takes, and over no wait.
+    state: Mutex<State>,
     /// True ends all tasks; each holds a receiver for as long as it lives.
     closing: watch::Sender<bool>,
     connections: usize,
+    /// How many doors there may be in all pods together.
+    doors_in_pods: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ports: BTreeMap<PortKey, Port>,
+    /// Those that may have doors.
+    pods: BTreeSet<PodUid>,
+    host_ports: BTreeMap<PodUid, host_port::Opened>,
 }
 
 /// Port numbers are unique among the TCP ports of a Service; its names may change.
@@ -95,14 +111,16 @@ impl Applied {
 }
 
 impl<C: Connect> Userspace<C> {
-    /// A driver without ports, which reaches pods by `connect`.
+    /// A driver without ports, which reaches pods by `connect`. All pods together have `doors_in_pods` doors
+    /// at most; each takes two descriptors.
     #[must_use]
-    pub fn new(connect: C) -> Self {
+    pub fn new(connect: C, doors_in_pods: usize) -> Self {
         Self {
             connect: Arc::new(connect),
-            ports: BTreeMap::new(),
+            state: Mutex::default(),
             closing: watch::Sender::new(false),
             connections: CONNECTIONS,
+            doors_in_pods,
         }
     }
 
@@ -113,101 +131,137 @@ impl<C: Connect> Userspace<C> {
     ///
     /// A port keeps its address for as long as it is in the plans, even if they wish another.
     ///
-    /// Takes microseconds a port that has changed; waits for nothing.
+    /// Takes microseconds a door that has changed; waits for nothing.
     ///
     /// # Panics
     /// If called outside a tokio runtime.
-    pub fn apply(&mut self, plan: &Plan) -> Applied {
+    pub fn apply(&self, plan: &Plan) -> Applied {
         let planned = plan
             .services
             .iter()
-            .flat_map(|service| service.ports.iter().map(|port| (&service.key, port)));
+            .flat_map(|service| service.ports.iter().map(move |port| (service, port)));
         let keep: BTreeSet<PortKey> = planned
             .clone()
-            .map(|(service, port)| (service.clone(), port.port))
+            .map(|(service, port)| (service.key.clone(), port.port))
             .collect();
-        self.ports.retain(|key, _| keep.contains(key));
+        let mut state = self.state();
+        state.ports.retain(|key, _| keep.contains(key));
         let ports = planned.map(|(service, port)| PortStatus {
-            service: service.clone(),
+            service: service.key.clone(),
             name: port.name.clone(),
             port: port.port,
-            address: self.apply_port(service, port),
+            address: self.apply_port(&mut state, service, port),
         });
         Applied {
             ports: ports.collect(),
         }
     }
 
-    /// Ends all tasks and connections, and returns when they have ended.
-    pub async fn shutdown(mut self) {
-        self.ports.clear();
+    /// Ends all tasks and connections, and returns when they have ended. Nothing is opened after that.
+    pub async fn shutdown(&self) {
         self.closing.send_replace(true);
+        *self.state() = State::default();
         self.closing.closed().await;
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn apply_port(
-        &mut self,
-        service: &ServiceKey,
+        &self,
+        state: &mut State,
+        service: &ServicePlan,
         plan: &PortPlan,
     ) -> Result<SocketAddr, BindError> {
-        let key = (service.clone(), plan.port);
-        if let Some(port) = self.ports.get_mut(&key) {
-            port.route.set(&plan.backends);
-            match port.follow(&self.connect, &self.closing) {
-                Ok(()) => return Ok(port.door.address()),
+        let key = (service.key.clone(), plan.port);
+        let port = state.ports.entry(key).or_insert_with(|| Port {
+            ip: service.ip,
+            host: None,
+            pods: BTreeMap::new(),
+            route: Arc::new(Route::new(&[], self.connections)),
+        });
+        port.route.set(&plan.backends);
+        if port.ip != service.ip {
+            port.ip = service.ip;
+            port.pods.clear();
+        }
+        let Port {
+            host, pods, route, ..
+        } = port;
+        pods.retain(|pod, doorway| {
+            let followed = self.follow(doorway, route);
+            if let Err(error) = &followed {
+                tracing::warn!(service = %service.key, port = plan.port, %pod, %error, "lost a door in a pod");
+            }
+            followed.is_ok()
+        });
+        if let Some(doorway) = host {
+            match self.follow(doorway, route) {
+                Ok(()) => return Ok(doorway.door.address()),
                 // The reservation has not held: find another address.
                 Err(error) => {
-                    tracing::warn!(%service, port = plan.port, %error, "lost its address")
+                    tracing::warn!(service = %service.key, port = plan.port, %error, "lost its address")
                 }
             }
-            self.ports.remove(&key);
+            *host = None;
         }
-        let door = Door::reserve(&plan.listen)?;
-        let mut port = Port {
-            door,
-            accepting: None,
-            route: Arc::new(Route::new(&plan.backends, self.connections)),
-        };
-        let address = port.door.address();
-        port.follow(&self.connect, &self.closing)
+        let mut doorway = Doorway::new(Door::reserve(&plan.listen)?);
+        let address = doorway.door.address();
+        self.follow(&mut doorway, route)
             .map_err(|error| BindError::new(address, &error))?;
-        self.ports.insert(key, port);
+        *host = Some(doorway);
         Ok(address)
+    }
+
+    /// Opens or closes a door as the backends demand.
+    fn follow(&self, doorway: &mut Doorway, route: &Arc<Route>) -> io::Result<()> {
+        let wanted = !route.backends().is_empty();
+        match (&doorway.accepting, wanted) {
+            (None, true) => {
+                let listener = doorway.door.open()?;
+                let task = carry::accept(
+                    listener,
+                    Arc::clone(route),
+                    Arc::clone(&self.connect),
+                    self.closing.subscribe(),
+                );
+                doorway.accepting = Some(tokio::spawn(task).abort_handle());
+            }
+            (Some(_), false) => doorway.close(),
+            (None, false) | (Some(_), true) => {}
+        }
+        Ok(())
     }
 }
 
 /// One port of one Service.
 #[derive(Debug)]
 struct Port {
-    door: Door,
-    /// The task that accepts, while the door is open.
-    accepting: Option<AbortHandle>,
+    /// Where pods meet the Service.
+    ip: Ipv4Addr,
+    /// On the host, where it could be had.
+    host: Option<Doorway>,
+    /// In those pods that want to reach it.
+    pods: BTreeMap<PodUid, Doorway>,
     route: Arc<Route>,
 }
 
-impl Port {
-    /// Opens or closes the door as the backends demand.
-    fn follow<C: Connect>(
-        &mut self,
-        connect: &Arc<C>,
-        closing: &watch::Sender<bool>,
-    ) -> io::Result<()> {
-        let wanted = !self.route.backends().is_empty();
-        match (&self.accepting, wanted) {
-            (None, true) => {
-                let listener = self.door.open()?;
-                let task = carry::accept(
-                    listener,
-                    Arc::clone(&self.route),
-                    Arc::clone(connect),
-                    closing.subscribe(),
-                );
-                self.accepting = Some(tokio::spawn(task).abort_handle());
-            }
-            (Some(_), false) => self.close(),
-            (None, false) | (Some(_), true) => {}
+/// A door, and who lets in.
+#[derive(Debug)]
+struct Doorway {
+    door: Door,
+    /// The task that accepts, while the door is open.
+    accepting: Option<AbortHandle>,
+}
+
+impl Doorway {
+    const fn new(door: Door) -> Self {
+        Self {
+            door,
+            accepting: None,
         }
-        Ok(())
     }
 
     fn close(&mut self) {
@@ -218,7 +272,7 @@ impl Port {
     }
 }
 
-impl Drop for Port {
+impl Drop for Doorway {
     fn drop(&mut self) {
         // Not left to the task: it may not have ended yet when this returns.
         self.close();

@@ -104,7 +104,7 @@ async fn first_message(socket: &AsyncFd<OwnedFd>, inbox: &mut Inbox) -> io::Resu
         let mut ready = socket.readable().await?;
         match inbox.receive(socket.as_fd()) {
             Ok(Received::Message(json, _)) => match serde_json::from_slice(&json)? {
-                Message::Record(record) => return Ok(record),
+                Message::Record(record) => return Ok(*record),
                 other => return Err(io::Error::other(format!("a shim began with {other:?}"))),
             },
             Ok(Received::End) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -141,6 +141,7 @@ pub(crate) fn bury(dir: &PodDir) -> io::Result<Found> {
         }
         containers.push(file.record);
     }
+    config.cgroups.remove_pod(&config.pod.uid)?;
     Ok(Found::Dead(Box::new(PodRecord {
         config: config.pod,
         containers,

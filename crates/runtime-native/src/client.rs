@@ -216,6 +216,10 @@ impl Link {
                         exit,
                     });
                 }
+                Ok((Message::VolumeFull { volume }, _)) => {
+                    let pod = self.pod.clone();
+                    let _nobody_listens = self.events.send(Event::VolumeFull { pod, volume });
+                }
                 Ok((Message::Replaced, _)) => return Some(End::Replaced),
                 Ok((Message::Record(_), _)) => {}
                 Err(error) => {

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::clock;
 use crate::layout::{self, PodDir};
 use crate::protocol::ShimConfig;
+use crate::removal;
 use crate::text;
 use crate::volume_files::{self, Content};
 
@@ -26,7 +27,7 @@ pub(crate) fn launch(
     config: &ShimConfig,
     content: &Content,
 ) -> Result<Child, StartPodError> {
-    let prepared = clear(dir)
+    let prepared = clear(command, dir)
         .and_then(|()| {
             DirBuilder::new()
                 .recursive(true)
@@ -38,13 +39,26 @@ pub(crate) fn launch(
     let mut child = prepared.map_err(|error| failed("start shim", &error))?;
     let stood_up = answer_of(&mut child).unwrap_or_else(|error| Err(failed("start shim", &error)));
     if let Err(error) = stood_up {
-        let gone = child.kill().and_then(|()| child.wait());
-        if let Err(cleared) = gone.and_then(|_| clear(dir)) {
-            tracing::warn!(dir = %dir.path().display(), error = %cleared, "could not clean up after a shim");
-        }
+        undo(child, command, dir);
         return Err(error);
     }
     Ok(child)
+}
+
+/// Ends a shim that nobody knows of yet, and removes what it has made. Blocks.
+pub(crate) fn undo(mut shim: Child, command: &[OsString], dir: &PodDir) {
+    let gone = shim.kill().and_then(|()| shim.wait());
+    let cgroups = || match layout::read_json::<ShimConfig>(&dir.config()) {
+        Ok(config) => config.cgroups.remove_pod(&config.pod.uid),
+        // It had none yet.
+        Err(_) => Ok(()),
+    };
+    if let Err(error) = gone
+        .and_then(|_| cgroups())
+        .and_then(|()| clear(command, dir))
+    {
+        tracing::warn!(dir = %dir.path().display(), %error, "could not clean up after a shim");
+    }
 }
 
 /// Without `pre_exec` or a change of user, with which the standard library would have to fork this whole
@@ -98,7 +112,7 @@ fn failed(what: &str, error: &io::Error) -> StartPodError {
 }
 
 /// Removes what a shim before has left, but for emptyDir volumes, which live as long as the pod.
-fn clear(dir: &PodDir) -> io::Result<()> {
+fn clear(command: &[OsString], dir: &PodDir) -> io::Result<()> {
     let entries = match fs::read_dir(dir.path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -109,7 +123,7 @@ fn clear(dir: &PodDir) -> io::Result<()> {
             continue;
         }
         if path.is_dir() {
-            layout::remove_tree(&path)?
+            removal::remove_tree(command, &path)?
         } else {
             fs::remove_file(&path)?
         }

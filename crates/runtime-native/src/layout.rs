@@ -5,17 +5,22 @@
 //!                          shim.pid              who the shim is
 //!                          shim.sock             where it listens; made once the sandbox stands
 //!                          shim.log              what it has to say for people
+//!                          pasta.log             what the pod's pasta has to say, if it has one
+//!                          pasta.ready           a pipe that tells when that stands
 //!                          containers/<id>.json  a run that has started, and how it ended
 //!                          messages/<id>         what a run wrote as its last words, until it has ended
 //!                          volumes/<name>/       emptyDir volumes
+//!                          roots/<id>/           what a run of an image has written, until the run is forgotten
+//!                          etc/                  hosts, hostname and resolv.conf of its containers
+//!                          shm/                  what its containers share of memory
 //!                          root/                 an empty place to build root file systems on
 //! <data dir>/logs/                               see probelet_runtime::log_path
 //! ```
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use probelet_model::id::{ContainerId, PodUid};
 use probelet_model::time::Wall;
@@ -25,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::last_words;
 use crate::process::ProcessId;
+pub(crate) use crate::tree::remove as remove_tree;
 
 /// Where all pods' directories are.
 pub(crate) fn run_dir(data_dir: &Path) -> PathBuf {
@@ -92,6 +98,28 @@ impl PodDir {
         self.0.join("root")
     }
 
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.0.join("roots")
+    }
+
+    /// All that is on disk of a run of an image.
+    pub(crate) fn container_root(&self, id: &ContainerId) -> PathBuf {
+        self.roots().join(id.as_str())
+    }
+
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.0.join("etc")
+    }
+
+    pub(crate) fn shared_memory(&self) -> PathBuf {
+        self.0.join("shm")
+    }
+
+    /// There once it has been said that images are copied.
+    pub(crate) fn copies_said(&self) -> PathBuf {
+        self.0.join("copies-said")
+    }
+
     pub(crate) fn volume(&self, name: &str) -> PathBuf {
         self.volumes().join(name)
     }
@@ -125,7 +153,12 @@ impl PodDir {
             .flatten()
             .flatten();
         let mut files: Vec<ContainerFile> = entries
-            .filter_map(|entry| read_json::<ContainerFile>(&entry.path()).ok())
+            .map(|entry| entry.path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .filter_map(|path| read_json::<ContainerFile>(&path).ok())
             .collect();
         files.sort_by_key(|file| file.record.started.started_at);
         files
@@ -174,13 +207,16 @@ pub(crate) fn killed(finished_at: Wall) -> Exit {
         code: code_of_signal(signal),
         signal: Some(signal),
         finished_at,
+        out_of_memory: false,
         message: None,
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all; of several who do so at a time, one is the last.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let new = path.with_extension("new");
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("{}-{count}.new", std::process::id()));
     fs::write(&new, serde_json::to_vec(value)?)?;
     fs::rename(&new, path)
 }
@@ -196,41 +232,9 @@ pub(crate) fn remove_pod(dir: &PodDir, log_dir: &Path, pod: &PodConfig) -> io::R
     remove_tree(dir.path())
 }
 
-/// Removes a directory and all below it, also where its owner has taken their own rights away.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_accessible(path);
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
-fn make_accessible(dir: &Path) {
-    let _other_owner = fs::set_permissions(dir, Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            make_accessible(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tree_without_rights_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let locked = dir.path().join("tree/locked");
-        fs::create_dir_all(locked.join("below")).unwrap();
-        fs::set_permissions(&locked, Permissions::from_mode(0o0)).unwrap();
-        remove_tree(&dir.path().join("tree")).unwrap();
-        assert!(!dir.path().join("tree").exists());
-        remove_tree(&dir.path().join("tree")).unwrap();
-    }
 
     #[test]
     fn names_that_lead_elsewhere_are_not_plain() {

@@ -4,15 +4,21 @@
 //! [`Record`], then answers and what happened on its own. Both sides may come from different builds of
 //! the binary, since a shim outlives an upgrade of the agent: variants and fields are only ever added.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use probelet_model::id::ContainerId;
+use probelet_model::pod::VolumeMount;
+use probelet_model::resources::Amounts;
+use probelet_model::security::Security;
 use probelet_runtime::{
     ContainerConfig, ContainerRecord, ExecError, ExecOutput, ExecRequest, Exit, Family, PodConfig,
-    SessionRequest, StartContainerError, Started, Streams,
+    PodUsage, SessionRequest, StartContainerError, Started, Streams, Transport,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Cgroups;
 
 /// What a shim is started with: the content of `config.json` in the pod's directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +30,24 @@ pub(crate) struct ShimConfig {
     pub(crate) data_dir: PathBuf,
     /// Where logs go; [`probelet_runtime::log_path`] says where below.
     pub(crate) log_dir: PathBuf,
+    /// Where its cgroups are.
+    #[serde(default)]
+    pub(crate) cgroups: Cgroups,
+    /// What is to carry the pod's traffic to the outside, if the shim has to see to that.
+    #[serde(default)]
+    pub(crate) pasta: Option<Pasta>,
+}
+
+/// How `pasta` is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pasta {
+    /// Where the program is.
+    pub(crate) program: PathBuf,
+    /// The network of all pods, address and prefix length. Its first address is the gateway; other pods cannot be
+    /// reached in it.
+    pub(crate) network: (Ipv4Addr, u8),
+    /// The pod is nothing without.
+    pub(crate) required: bool,
 }
 
 /// A question, with an id that its answer carries.
@@ -39,7 +63,7 @@ pub(crate) struct Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Call {
     /// [`probelet_runtime::Runtime::start_container`].
-    Start(ContainerConfig),
+    Start(Box<ContainerConfig>),
     /// [`probelet_runtime::Runtime::stop_container`].
     Stop {
         /// Which run.
@@ -82,13 +106,22 @@ pub(crate) enum Call {
         /// The volume's name.
         volume: String,
     },
+    /// [`probelet_runtime::Runtime::bind`].
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// For what.
+        transport: Transport,
+    },
+    /// [`probelet_runtime::Runtime::usage`].
+    Usage,
 }
 
 /// What a shim says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// All it knows; the first message of every connection.
-    Record(Record),
+    Record(Box<Record>),
     /// The answer to one request.
     Answer {
         /// Of which request.
@@ -102,6 +135,11 @@ pub(crate) enum Message {
         container: ContainerId,
         /// How.
         exit: Exit,
+    },
+    /// An emptyDir on disk holds more than its limit.
+    VolumeFull {
+        /// Its name.
+        volume: String,
     },
     /// Another agent has connected; this connection ends, the pod does not.
     Replaced,
@@ -117,6 +155,9 @@ pub(crate) struct Record {
     /// What the shim understands; one that does not say is older than the first that did.
     #[serde(default)]
     pub(crate) abilities: Abilities,
+    /// Why there is no `pasta`, where there was to be one.
+    #[serde(default)]
+    pub(crate) pasta_failed: Option<String>,
 }
 
 /// What a shim understands beyond what the first did. An agent that asks for more gets no answer.
@@ -125,6 +166,73 @@ pub(crate) struct Record {
 pub(crate) struct Abilities {
     /// Sessions, stdin and terminals of containers, volumes of files.
     pub(crate) sessions: bool,
+    /// Images, security contexts and resources of containers, bound sockets, usage.
+    pub(crate) images: bool,
+}
+
+impl Abilities {
+    /// The first field of a container that such a shim would pass over, as a manifest has it, and that must be
+    /// carried out or refused.
+    ///
+    /// Not among them is what the builds of such shims had told the user to be without effect,
+    /// `resources.requests`, and what nobody has asked for, the filter of system calls of a container that says
+    /// nothing of one: their pods go on as they were started.
+    pub(crate) fn lack(self, config: &ContainerConfig) -> Option<&'static str> {
+        // All of them by name: who adds a field has to decide here.
+        let ContainerConfig {
+            id: _,
+            name: _,
+            restart_count: _,
+            argv: _,
+            env: _,
+            working_dir: _,
+            termination_message: _,
+            user,
+            image,
+            image_user,
+            mounts,
+            security,
+            resources,
+            stop_signal,
+            stdin,
+            stdin_once: _,
+            tty,
+        } = config;
+        let runs_as_other_than_root = user.uid.is_some_and(|uid| uid != 0);
+        let not_asked_for = Security {
+            non_root: security.non_root && runs_as_other_than_root,
+            ..Security::default()
+        };
+        let has_sub_path =
+            |mount: &VolumeMount| mount.sub_path.is_some() || mount.sub_path_expr.is_some();
+        let term = rustix::process::Signal::TERM.as_raw();
+        let asked_for = [
+            (self.sessions, *stdin, "stdin"),
+            (self.sessions, *tty, "tty"),
+            (self.images, image.is_some(), "image"),
+            (self.images, !image_user.is_empty(), "image"),
+            (self.images, *security != not_asked_for, "securityContext"),
+            (
+                self.images,
+                resources.limits != Amounts::default(),
+                "resources.limits",
+            ),
+            (
+                self.images,
+                mounts.iter().any(has_sub_path),
+                "volumeMounts.subPath",
+            ),
+            (
+                self.images,
+                stop_signal.is_some_and(|signal| signal != term),
+                "lifecycle.stopSignal",
+            ),
+        ];
+        asked_for
+            .into_iter()
+            .find(|(is_able, is_asked_for, _)| *is_asked_for && !is_able)
+            .map(|(_, _, field)| field)
+    }
 }
 
 /// The near ends that come with [`Answer::Session`]. First, always, a pipe from which the end is read: a
@@ -159,29 +267,13 @@ pub(crate) enum Answer {
     Session(Result<Ends, ExecError>),
     /// To [`Call::UpdateVolume`].
     VolumeUpdated(Result<(), String>),
+    /// To [`Call::Bind`]; the socket is attached.
+    Bound(Result<(), String>),
+    /// To [`Call::Usage`].
+    Usage(Result<PodUsage, String>),
     /// To a call that this shim does not know.
     NotUnderstood,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_shim_of_before_sessions_says_is_understood() {
-        let record = r#"{"Record":{"config":{"uid":"u","namespace":"default","name":"n","hostname":"n",
-            "network":"Host","volumes":[]},"containers":[]}}"#;
-        let Ok(Message::Record(record)) = serde_json::from_str(record) else {
-            panic!("a record");
-        };
-        assert!(!record.abilities.sessions);
-        assert!(record.config.volume_files.is_empty());
-    }
-
-    #[test]
-    fn abilities_of_a_newer_shim_are_passed_over() {
-        let newer = r#"{"sessions":true,"another":true}"#;
-        let abilities: Abilities = serde_json::from_str(newer).unwrap();
-        assert_eq!(abilities, Abilities { sessions: true });
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,18 +12,20 @@ use std::time::Duration;
 use probelet_model::id::{ContainerId, PodUid};
 use probelet_runtime::{
     ContainerConfig, Event, Events, ExecError, ExecOutput, ExecRequest, Family, Network, PodConfig,
-    PodRecord, Runtime, RuntimeError, Session, SessionRequest, StartContainerError, StartPodError,
-    Started, Streams, VolumeFiles,
+    PodRecord, PodUsage, Runtime, RuntimeError, Session, SessionRequest, StartContainerError,
+    StartPodError, Started, Streams, Transport, VolumeFiles,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::attach::{self, Connected, Found};
+use crate::cgroup::Cgroups;
 use crate::client::{self, Client};
 use crate::layout::{self, PodDir};
+use crate::network::{Links, NetworkOptions, NetworkState, Standing};
 use crate::pool::Pool;
 use crate::protocol::{Answer, Call, ShimConfig};
-use crate::{launch, session, shim, text, volume_files};
+use crate::{launch, removal, session, shim, text, volume_files};
 
 /// How a [`NativeRuntime`] is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +43,11 @@ pub struct NativeRuntime {
     data_dir: PathBuf,
     log_dir: PathBuf,
     shim_command: Vec<OsString>,
+    cgroups: Cgroups,
     slots: Mutex<HashMap<PodUid, Arc<Slot>>>,
     events: mpsc::UnboundedSender<Event>,
     listener: Mutex<Listener>,
+    links: Links,
 }
 
 /// One pod's place. Whoever makes or removes the pod holds the lock meanwhile, so that calls about one
@@ -77,10 +82,13 @@ impl NativeRuntime {
         let (events, first) = mpsc::unbounded_channel();
         // Containers must not see it under any name, so its real one has to be known.
         let data_dir = fs::canonicalize(options.data_dir)?;
+        let cgroups = find_cgroups(&data_dir, None);
         Ok(Self {
+            links: Links::new(&NetworkOptions::default(), &data_dir),
             log_dir: layout::log_dir(&data_dir),
             data_dir,
             shim_command: options.shim_command,
+            cgroups,
             slots: Mutex::default(),
             events,
             listener: Mutex::new(Listener {
@@ -88,6 +96,29 @@ impl NativeRuntime {
                 others: Vec::new(),
             }),
         })
+    }
+
+    /// The same with a limit for the processes and threads of each pod that is started from now on.
+    ///
+    /// Upstream: kubelet pkg/kubelet/cm/pod_container_manager_linux.go, EnsureExists (`podPidsLimit`).
+    /// Shown by: a_pod_can_have_no_more_processes_than_it_may.
+    #[must_use]
+    pub fn with_pod_pids_limit(mut self, limit: u64) -> Self {
+        self.cgroups = find_cgroups(&self.data_dir, Some(limit));
+        self
+    }
+
+    /// The same, with a way out for the pods that are started or taken up from now on; without, they have none.
+    #[must_use]
+    pub fn with_network(mut self, options: &NetworkOptions) -> Self {
+        self.links = Links::new(options, &self.data_dir);
+        self
+    }
+
+    /// What pods can reach, now and whenever that changes.
+    #[must_use]
+    pub fn network_state(&self) -> watch::Receiver<NetworkState> {
+        self.links.state()
     }
 
     fn dir(&self, uid: &PodUid) -> PodDir {
@@ -164,7 +195,8 @@ impl NativeRuntime {
                 Ok(Some(*record))
             }
             Found::Nothing => {
-                spawn_blocking(move || layout::remove_tree(dir.path()))
+                let command = self.shim_command.clone();
+                spawn_blocking(move || removal::remove_tree(&command, dir.path()))
                     .await
                     .map_err(std::io::Error::other)??;
                 Ok(None)
@@ -172,19 +204,47 @@ impl NativeRuntime {
         }
     }
 
+    /// Gives a pod whose shim stands its way out.
+    async fn link(
+        &self,
+        dir: &PodDir,
+        uid: &PodUid,
+        network: Network,
+        is_new: bool,
+    ) -> Result<(), String> {
+        match network {
+            Network::Own(ip) => self.links.attach(dir, uid, ip, is_new).await,
+            Network::Host => Ok(()),
+        }
+    }
+
     async fn remove_dead(&self, dir: PodDir, found: Found) -> std::io::Result<()> {
-        let log_dir = self.log_dir.clone();
-        let removed = spawn_blocking(move || match found {
-            Found::Dead(record) => layout::remove_pod(&dir, &log_dir, &record.config),
-            Found::Standing(_) | Found::Nothing => {
-                match layout::read_json::<ShimConfig>(&dir.config()) {
-                    Ok(config) => layout::remove_pod(&dir, &log_dir, &config.pod),
-                    Err(_) => layout::remove_tree(dir.path()),
+        let (log_dir, command) = (self.log_dir.clone(), self.shim_command.clone());
+        let removed = spawn_blocking(move || {
+            let removed = match found {
+                Found::Dead(record) => layout::remove_pod(&dir, &log_dir, &record.config),
+                Found::Standing(_) | Found::Nothing => {
+                    match layout::read_json::<ShimConfig>(&dir.config()) {
+                        Ok(config) => config
+                            .cgroups
+                            .remove_pod(&config.pod.uid)
+                            .and(layout::remove_pod(&dir, &log_dir, &config.pod)),
+                        Err(_) => layout::remove_tree(dir.path()),
+                    }
                 }
-            }
+            };
+            removal::or_in_namespace(removed, &command, dir.path())
         });
         removed.await.map_err(std::io::Error::other)?
     }
+}
+
+/// Where cgroups can be made; that they cannot is said here, once.
+fn find_cgroups(data_dir: &Path, pids: Option<u64>) -> Cgroups {
+    Cgroups::find(data_dir, pids).unwrap_or_else(|why| {
+        tracing::info!("resources of containers are neither limited nor weighed: {why}");
+        Cgroups::default()
+    })
 }
 
 /// Why a pod that an agent of before an upgrade has started lacks something.
@@ -212,7 +272,7 @@ impl Runtime for NativeRuntime {
     async fn pods(&self) -> Result<Vec<PodRecord>, RuntimeError> {
         let run = layout::run_dir(&self.data_dir);
         let entries = fs::read_dir(&run).map_err(|error| failed("list pods", &error))?;
-        let mut records = Vec::new();
+        let (mut records, mut standing) = (Vec::new(), Vec::new());
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
@@ -221,8 +281,20 @@ impl Runtime for NativeRuntime {
                 .take_up(PodDir::at(entry.path()), &PodUid::from(name))
                 .await;
             let what = || format!("take up {}", entry.path().display());
-            records.extend(taken.map_err(|error| failed(&what(), &error))?);
+            let Some(record) = taken.map_err(|error| failed(&what(), &error))? else {
+                continue;
+            };
+            if let Network::Own(ip) = record.config.network
+                && self.client(&record.config.uid).await.is_some()
+            {
+                let (dir, pod) = (PodDir::at(entry.path()), record.config.uid.clone());
+                standing.push(Standing { dir, pod, ip });
+            }
+            records.push(record);
         }
+        self.cgroups
+            .remove_all_but(|uid| self.dir(uid).path().exists());
+        self.links.take_up(standing).await;
         Ok(records)
     }
 
@@ -235,12 +307,15 @@ impl Runtime for NativeRuntime {
             )));
         }
         let dir = self.dir(&config.uid);
-        let mut slot = self.slot(&config.uid).await;
+        let (uid, network) = (config.uid.clone(), config.network);
+        let mut slot = self.slot(&uid).await;
         if slot.as_ref().is_some_and(|pod| pod.client.is_alive()) {
             return Ok(());
         }
         *slot = None;
         if let Found::Standing(connected) = attach::find(&dir).await.map_err(sandbox)? {
+            let linked = self.link(&dir, &uid, network, false).await;
+            linked.map_err(StartPodError::Sandbox)?;
             *slot = Some(self.adopt(dir, *connected, None));
             return Ok(());
         }
@@ -250,11 +325,26 @@ impl Runtime for NativeRuntime {
             pod: config,
             data_dir: self.data_dir.clone(),
             log_dir: self.log_dir.clone(),
+            cgroups: self.cgroups.clone(),
+            pasta: match network {
+                Network::Own(_) => self.links.pasta().map_err(StartPodError::Sandbox)?,
+                Network::Host => None,
+            },
         };
         let launched =
             spawn_blocking(move || launch::launch(&command, &place, &config, &content)).await;
         let child = launched.map_err(|panic| sandbox(std::io::Error::other(panic)))??;
         let connected = attach::connect(&dir).await.map_err(sandbox)?;
+        if let Some(why) = &connected.record.pasta_failed {
+            self.links.pasta_failed(why);
+        }
+        if let Err(why) = self.link(&dir, &uid, network, true).await {
+            drop(connected);
+            let command = self.shim_command.clone();
+            let undone = spawn_blocking(move || launch::undo(child, &command, &dir)).await;
+            undone.map_err(|panic| sandbox(std::io::Error::other(panic)))?;
+            return Err(StartPodError::Sandbox(why));
+        }
         *slot = Some(self.adopt(dir, connected, Some(child)));
         Ok(())
     }
@@ -266,10 +356,10 @@ impl Runtime for NativeRuntime {
     ) -> Result<Started, StartContainerError> {
         let no_pod = || StartContainerError::NoPod(pod.clone());
         let client = self.client(pod).await.ok_or_else(no_pod)?;
-        if (config.stdin || config.tty) && !client.abilities().sessions {
-            return Err(StartContainerError::Create(OLD_SHIM.to_owned()));
+        if let Some(field) = client.abilities().lack(&config) {
+            return Err(StartContainerError::Create(format!("{field}: {OLD_SHIM}")));
         }
-        match client.ask(Call::Start(config)).await {
+        match client.ask(Call::Start(Box::new(config))).await {
             Some((Answer::Started(started), _)) => started,
             Some((other, _)) => Err(StartContainerError::Create(unexpected(&other))),
             None => Err(no_pod()),
@@ -327,6 +417,7 @@ impl Runtime for NativeRuntime {
         self.remove_dead(dir, found)
             .await
             .map_err(|error| failed(&what, &error))?;
+        self.links.detach(uid).await;
         self.slots().remove(uid);
         drop(slot);
         Ok(())
@@ -422,5 +513,47 @@ impl Runtime for NativeRuntime {
         pool.take(&client, family)
             .await
             .map_err(RuntimeError::Failed)
+    }
+
+    async fn bind(
+        &self,
+        pod: &PodUid,
+        address: SocketAddr,
+        transport: Transport,
+    ) -> Result<OwnedFd, RuntimeError> {
+        let no_pod = || RuntimeError::NoPod(pod.clone());
+        let client = self.client(pod).await.ok_or_else(no_pod)?;
+        let what = format!("bind {address} in pod {pod}");
+        if !client.abilities().images {
+            return Err(RuntimeError::Failed(format!("{what}: {OLD_SHIM}")));
+        }
+        match client.ask(Call::Bind { address, transport }).await {
+            Some((Answer::Bound(Ok(())), sockets)) => sockets
+                .into_iter()
+                .next()
+                .ok_or_else(|| RuntimeError::Failed(format!("{what}: the shim sent no socket"))),
+            Some((Answer::Bound(Err(text)), _)) => {
+                Err(RuntimeError::Failed(format!("{what}: {text}")))
+            }
+            Some((other, _)) => Err(RuntimeError::Failed(unexpected(&other))),
+            None => Err(no_pod()),
+        }
+    }
+
+    async fn usage(&self, pod: &PodUid) -> Result<PodUsage, RuntimeError> {
+        let no_pod = || RuntimeError::NoPod(pod.clone());
+        let client = self.client(pod).await.ok_or_else(no_pod)?;
+        let what = format!("usage of pod {pod}");
+        if !client.abilities().images {
+            return Err(RuntimeError::Failed(format!("{what}: {OLD_SHIM}")));
+        }
+        match client.ask(Call::Usage).await {
+            Some((Answer::Usage(Ok(usage)), _)) => Ok(usage),
+            Some((Answer::Usage(Err(text)), _)) => {
+                Err(RuntimeError::Failed(format!("{what}: {text}")))
+            }
+            Some((other, _)) => Err(RuntimeError::Failed(unexpected(&other))),
+            None => Err(no_pod()),
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
@@ -36,17 +37,25 @@ pub(crate) enum Fresh {
     Nothing,
     /// A pid namespace, whose first process the child is, and a copy of the mount namespace.
     PidAndMount,
+    /// A copy of the mount namespace.
+    Mount,
+}
+
+impl Fresh {
+    const fn flags(self) -> c_int {
+        match self {
+            Self::Nothing => 0,
+            Self::PidAndMount => libc::CLONE_NEWPID | libc::CLONE_NEWNS,
+            Self::Mount => libc::CLONE_NEWNS,
+        }
+    }
 }
 
 /// Forks; the child runs `body` and exits with what it returns, so that it never comes back into the
 /// caller's frames.
 pub(crate) fn fork(fresh: Fresh, body: impl FnOnce() -> i32) -> Result<Child> {
-    let namespaces = match fresh {
-        Fresh::Nothing => 0,
-        Fresh::PidAndMount => libc::CLONE_NEWPID | libc::CLONE_NEWNS,
-    };
     let mut pidfd: c_int = -1;
-    match clone3(namespaces | libc::CLONE_PIDFD, libc::SIGCHLD, &mut pidfd)? {
+    match clone3(fresh.flags() | libc::CLONE_PIDFD, libc::SIGCHLD, &mut pidfd)? {
         None => exit(contained(body)),
         Some(pid) => {
             // SAFETY: with CLONE_PIDFD the kernel has put a new descriptor there, and nobody else owns it.
@@ -58,8 +67,8 @@ pub(crate) fn fork(fresh: Fresh, body: impl FnOnce() -> i32) -> Result<Child> {
 
 /// Forks a sibling: the child's parent is the caller's parent, which also is the one to reap it. Its
 /// number is in the caller's pid namespace.
-pub(crate) fn fork_sibling(body: impl FnOnce() -> i32) -> Result<Pid> {
-    match clone3(libc::CLONE_PARENT, 0, &mut -1)? {
+pub(crate) fn fork_sibling(fresh: Fresh, body: impl FnOnce() -> i32) -> Result<Pid> {
+    match clone3(fresh.flags() | libc::CLONE_PARENT, 0, &mut -1)? {
         None => exit(contained(body)),
         Some(pid) => Ok(pid),
     }
@@ -130,6 +139,112 @@ pub(crate) fn vfork(stack: &mut Stack, mut body: impl FnMut() -> i32) -> Result<
     let pid = unsafe { libc::clone(enter, stack.top(), flags, ptr::from_mut(&mut body).cast()) };
     let pid = checked(c_long::from(pid))?;
     Pid::from_raw(c_int::try_from(pid).map_err(|_too_large| Errno::OVERFLOW)?).ok_or(Errno::CHILD)
+}
+
+/// The same, but the child is a sibling: its parent is the caller's, which also is the one to reap it. Its
+/// number is in `newest` before it runs, so that the parent can end one that never comes to its new program.
+pub(crate) fn vfork_sibling(
+    stack: &mut Stack,
+    newest: &SharedPid,
+    mut body: impl FnMut() -> i32,
+) -> Result<Pid> {
+    extern "C" fn enter(body: *mut c_void) -> c_int {
+        // SAFETY: as in `vfork`.
+        let body = unsafe { &mut *body.cast::<&mut dyn FnMut() -> i32>() };
+        exit(contained(body))
+    }
+    let mut body: &mut dyn FnMut() -> i32 = &mut body;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
+    // SAFETY: as in `vfork`; and the kernel writes the number to memory that outlives the call.
+    let pid = unsafe {
+        libc::clone(
+            enter,
+            stack.top(),
+            flags,
+            ptr::from_mut(&mut body).cast(),
+            newest.0.as_ptr(),
+        )
+    };
+    let pid = checked(c_long::from(pid))?;
+    Pid::from_raw(c_int::try_from(pid).map_err(|_too_large| Errno::OVERFLOW)?).ok_or(Errno::CHILD)
+}
+
+/// The number of a process, seen by this process and by the children that it forks from now on.
+#[derive(Debug)]
+pub(crate) struct SharedPid(&'static AtomicI32);
+
+impl SharedPid {
+    const SIZE: usize = 4096;
+
+    /// None yet.
+    pub(crate) fn new() -> Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping at a place that the kernel chooses.
+        let page = unsafe { libc::mmap(ptr::null_mut(), Self::SIZE, protection, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(
+                Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::NOMEM)
+            );
+        }
+        // SAFETY: the page is aligned, zeroed, and mapped until the value is dropped, with which all access ends.
+        Ok(Self(unsafe { &*page.cast::<AtomicI32>() }))
+    }
+
+    /// The last one that was written.
+    pub(crate) fn get(&self) -> Option<Pid> {
+        Pid::from_raw(self.0.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for SharedPid {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` has made, whose only reference goes with this.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), Self::SIZE) };
+    }
+}
+
+/// A filter of system calls.
+pub(crate) struct Filter {
+    steps: Vec<libc::sock_filter>,
+    flags: u64,
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Filter({} steps)", self.steps.len())
+    }
+}
+
+impl Filter {
+    /// Of a program for seccomp(2) and the flags for that call.
+    pub(crate) const fn new(steps: Vec<libc::sock_filter>, flags: u64) -> Self {
+        Self { steps, flags }
+    }
+
+    /// The program.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> &[libc::sock_filter] {
+        &self.steps
+    }
+
+    /// Puts it on the calling process and all that come of it, for ever.
+    pub(crate) fn install(&self) -> Result<()> {
+        let program = libc::sock_fprog {
+            len: u16::try_from(self.steps.len()).map_err(|_too_long| Errno::TOOBIG)?,
+            filter: self.steps.as_ptr().cast_mut(),
+        };
+        // SAFETY: the kernel copies the program, which `program` describes and which it only reads.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                self.flags,
+                &raw const program,
+            )
+        };
+        checked(result).map(drop)
+    }
 }
 
 /// A child that unwound into its parent's frames would be a second parent.
@@ -230,6 +345,8 @@ pub(crate) enum Signals {
     Shim,
     /// A fresh program's: the default for all, none blocked.
     Default,
+    /// The first process's of a pid namespace, which only waits: its children are not waited for.
+    Process1,
 }
 
 /// Sets the disposition of every signal, and unblocks all.
@@ -244,7 +361,11 @@ pub(crate) fn set_signals(signals: Signals) {
         libc::SIGUSR2,
     ];
     for signal in 1..=libc::SIGRTMAX() {
-        let ignore = signals == Signals::Shim && IGNORED.contains(&signal);
+        let ignore = match signals {
+            Signals::Shim => IGNORED.contains(&signal),
+            Signals::Default => false,
+            Signals::Process1 => signal == libc::SIGCHLD,
+        };
         // The kernel's sigaction: the disposition, then flags, restorer and mask, all of them zero. Not
         // the C library's, which refuses two signals of its own, ignored or not by whoever started us.
         let action = [if ignore { libc::SIG_IGN } else { libc::SIG_DFL }, 0, 0, 0];
@@ -261,6 +382,41 @@ pub(crate) fn set_signals(signals: Signals) {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) };
 }
 
+/// Sends nothing to the process behind a pidfd, and so only finds out whether it is there.
+pub(crate) fn pidfd_test(pidfd: &OwnedFd) -> Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: no information is passed, and the descriptor is open.
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, none, 0) })
+        .map(drop)
+}
+
+/// Has the ends of children told by a descriptor, non-blocking, from which [`children_have_ended`] reads. Children of
+/// this process begin with the signal for that blocked.
+pub(crate) fn child_signals() -> Result<OwnedFd> {
+    // SAFETY: sigset_t is plain data that sigemptyset initialises.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a valid place for a sigset_t.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: `set` is initialised.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    let blocked = unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
+    checked(c_long::from(blocked))?;
+    let flags = libc::SFD_NONBLOCK | libc::SFD_CLOEXEC;
+    // SAFETY: `set` is initialised; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, flags) };
+    checked(c_long::from(fd))?;
+    // SAFETY: the descriptor is new, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes what such a descriptor has to tell: that some have ended since the last time.
+pub(crate) fn children_have_ended(signals: &OwnedFd) {
+    let mut information = [0; size_of::<libc::signalfd_siginfo>()];
+    // Of the signals that come before one is taken, one is kept; so nothing is left after the first.
+    let _none = rustix::io::read(signals, &mut information);
+}
+
 /// Registers a descriptor with the tokio runtime of the calling task.
 pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd is one open descriptor that stays the same until it is dropped.
@@ -270,8 +426,17 @@ pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<
 /// Makes the mount behind `tree` read-only, with `recursive` every mount below it too. Other attributes
 /// stay, locked ones included.
 pub(crate) fn set_read_only(tree: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    set_attribute(tree, libc::MOUNT_ATTR_RDONLY, recursive)
+}
+
+/// Has no device in the mount behind `tree`, or below it, be more than a name.
+pub(crate) fn forbid_devices(tree: BorrowedFd<'_>) -> Result<()> {
+    set_attribute(tree, libc::MOUNT_ATTR_NODEV, true)
+}
+
+fn set_attribute(tree: BorrowedFd<'_>, attribute: u64, recursive: bool) -> Result<()> {
     let attr = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_set: attribute,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
@@ -286,6 +451,22 @@ pub(crate) fn set_read_only(tree: BorrowedFd<'_>, recursive: bool) -> Result<()>
             flags,
             &raw const attr,
             size_of::<libc::mount_attr>(),
+        )
+    };
+    checked(result).map(drop)
+}
+
+/// Sends a signal by its number, which may be one of the real-time signals.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    let info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo the kernel makes one; no other pointer is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            info,
+            0,
         )
     };
     checked(result).map(drop)

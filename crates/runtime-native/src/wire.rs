@@ -19,7 +19,8 @@ use serde::Serialize;
 /// The most descriptors one message carries; below the kernel's 253.
 pub(crate) const MAX_FDS: usize = 64;
 
-const LAST: u8 = 0;
+/// The first byte of the last, or only, packet of a message.
+pub(crate) const LAST: u8 = 0;
 const MORE: u8 = 1;
 const PIECE: usize = 32 * 1024;
 

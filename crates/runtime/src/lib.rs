@@ -10,18 +10,26 @@
 //!
 //! Start reading at [`Runtime`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod images;
+
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::{TerminationMessage, User, Volume, VolumeMount};
+use probelet_model::resources::{Qos, Resources};
+use probelet_model::security::{Namespaces, PodSecurity, Security};
 use probelet_model::time::Wall;
 pub use probelet_model::volume::{VolumeFile, VolumeFiles};
 use serde::{Deserialize, Serialize};
+
+pub use crate::images::{Credential, Image, ImageConfig, ImageError, ImageId, ImageRoot, Images};
 
 /// A runtime of containers.
 ///
@@ -135,6 +143,61 @@ pub trait Runtime: Send + Sync + 'static {
         pod: &PodUid,
         family: Family,
     ) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+
+    /// A non-blocking socket bound to an address at which processes of the pod reach it; of TCP it listens.
+    ///
+    /// It belongs to the pod's network namespace, but for the addresses of Services, 127.213.0.0/16: of those
+    /// none of the pod's own processes has a port, and taking one is in the way of none, whatever ports they
+    /// listen on. The socket keeps what it belongs to alive: close it when the pod ends.
+    ///
+    /// Shown by: a_service_is_answered_beside_a_server_on_all_addresses,
+    /// what_nobody_answers_in_the_range_of_services_is_refused.
+    fn bind(
+        &self,
+        pod: &PodUid,
+        address: SocketAddr,
+        transport: Transport,
+    ) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+
+    /// What a pod and its containers use now.
+    fn usage(&self, pod: &PodUid) -> impl Future<Output = Result<PodUsage, RuntimeError>> + Send;
+}
+
+/// What a bound socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// What a pod uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodUsage {
+    /// All of it, what is no container's included.
+    pub total: Usage,
+    /// Each container that runs, by name.
+    pub containers: BTreeMap<ContainerName, Usage>,
+    /// Bytes in each emptyDir volume, by name, those in memory included.
+    pub volumes: BTreeMap<String, u64>,
+}
+
+/// What processes have used and use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Time on CPUs since the start.
+    pub cpu: Duration,
+    /// Bytes of memory that could not be given back at once.
+    ///
+    /// Upstream: cadvisor container/libcontainer/handler.go, setMemoryStats (the working set: usage without
+    /// inactive files).
+    /// Shown by: a_working_set_leaves_out_what_can_be_given_back_at_once.
+    pub memory: u64,
+    /// How many processes and threads there are.
+    pub tasks: u64,
+    /// Bytes written into the root file system.
+    pub root: u64,
 }
 
 /// Which streams of a process are wanted.
@@ -193,6 +256,13 @@ pub enum Event {
         /// How.
         exit: Exit,
     },
+    /// An emptyDir on disk holds more than its `sizeLimit`. Comes again as long as it does.
+    VolumeFull {
+        /// Its pod.
+        pod: PodUid,
+        /// Its name.
+        volume: String,
+    },
     /// The sandbox is gone and all its containers with it, and nobody had asked for that.
     PodLost {
         /// The pod.
@@ -210,6 +280,9 @@ pub struct Exit {
     /// When, in whole nanoseconds of the wall clock.
     #[serde(with = "wall_nanos")]
     pub finished_at: Wall,
+    /// The kernel killed a process of it, because the container had used up its memory.
+    #[serde(default)]
+    pub out_of_memory: bool,
     /// Its last words: what it wrote to its termination message file, 4,096 bytes at most, or the end of
     /// its log, 80 lines and 2,048 bytes at most.
     #[serde(default)]
@@ -257,6 +330,24 @@ pub struct PodConfig {
     /// there must be one. A runtime does not remember it: in a [`PodRecord`] this is empty.
     #[serde(default)]
     pub volume_files: BTreeMap<String, VolumeFiles>,
+    /// What its containers share.
+    #[serde(default)]
+    pub namespaces: Namespaces,
+    /// What holds for all of its containers.
+    #[serde(default)]
+    pub security: PodSecurity,
+    /// What its containers see at `/etc/hosts`; what their image has there if `None`.
+    #[serde(default)]
+    pub hosts: Option<String>,
+    /// What its containers see at `/etc/resolv.conf`; what their image has there if `None`.
+    #[serde(default)]
+    pub resolv_conf: Option<String>,
+    /// How much it may count on.
+    #[serde(default)]
+    pub qos: Qos,
+    /// What its containers ask for together, and, where each of them has a limit, may use together.
+    #[serde(default)]
+    pub resources: Resources,
 }
 
 /// How a pod meets the network.
@@ -278,9 +369,12 @@ pub struct ContainerConfig {
     pub name: ContainerName,
     /// How many runs were before; it names the log file, `<container>/<n>.log`.
     pub restart_count: u32,
+    /// The files it sees: those of an image, or, if `None`, the host's own.
+    #[serde(default)]
+    pub image: Option<ImageRoot>,
     /// Command and arguments, `$(VAR)` expanded; never empty.
     pub argv: Vec<String>,
-    /// The environment of the spec, `$(VAR)` expanded. The runtime adds PATH, HOME and HOSTNAME where
+    /// The environment of image and spec, `$(VAR)` expanded. The runtime adds PATH, HOME and HOSTNAME where
     /// they are missing, and nothing of its own environment.
     pub env: Vec<(String, String)>,
     /// Absolute, made if missing; `/` if `None`.
@@ -289,6 +383,18 @@ pub struct ContainerConfig {
     pub mounts: Vec<VolumeMount>,
     /// Whom it runs as.
     pub user: User,
+    /// Whom its image wants to run as, `user:group` by name or number, where `user` has no uid.
+    #[serde(default)]
+    pub image_user: String,
+    /// What it may do.
+    #[serde(default)]
+    pub security: Security,
+    /// What it may count on, and use at most.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The signal that asks it to stop; TERM if `None`.
+    #[serde(default)]
+    pub stop_signal: Option<i32>,
     /// Where its last words are read from when it has ended.
     #[serde(default)]
     pub termination_message: TerminationMessage,

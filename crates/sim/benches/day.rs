@@ -168,7 +168,7 @@ fn pod() -> Pod {
     let source = Source::Stdin(POD.to_owned());
     let loaded = manifest::load(&[source], &Options::default()).expect("the manifest is right");
     match loaded.objects.into_iter().next().map(|one| one.object) {
-        Some(Object::Pod(pod)) => pod,
+        Some(Object::Pod(pod)) => *pod,
         _ => unreachable!("the manifest is a pod's"),
     }
 }

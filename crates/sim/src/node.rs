@@ -415,6 +415,8 @@ impl Node {
             Effect::Event(_)
             | Effect::Report(_)
             | Effect::StartPod { .. }
+            | Effect::LookUpImage { .. }
+            | Effect::PullImage { .. }
             | Effect::StartContainer { .. }
             | Effect::RunHook { .. }
             | Effect::StopContainer { .. }

@@ -17,16 +17,36 @@ pub type PodScript = BTreeMap<ContainerName, Arc<ContainerScript>>;
 pub struct ContainerScript {
     /// One for each run, the last for all that follow; if there is none, every run is the default one.
     pub runs: Vec<Run>,
+    /// One for each pull of its image, the last for all that follow; if there is none, the image is there.
+    pub pulls: Vec<Pull>,
+}
+
+/// One pull of a container's image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pull {
+    /// From the request to its end.
+    pub after: Duration,
+    /// It fails, and why.
+    pub fails: Option<String>,
 }
 
 impl ContainerScript {
     /// The run that comes after so many others.
     #[must_use]
     pub fn run(&self, restart_count: u32) -> Option<&Run> {
-        let last = self.runs.len().checked_sub(1)?;
         let at = usize::try_from(restart_count).unwrap_or(usize::MAX);
-        self.runs.get(at.min(last))
+        or_last(&self.runs, at)
     }
+
+    /// The pull that comes after so many others.
+    #[must_use]
+    pub fn pull(&self, before: usize) -> Option<&Pull> {
+        or_last(&self.pulls, before)
+    }
+}
+
+fn or_last<T>(all: &[T], at: usize) -> Option<&T> {
+    all.get(at).or_else(|| all.last())
 }
 
 /// One run of a container. All ages count from its start.
@@ -61,6 +81,8 @@ pub struct OwnExit {
     pub at: Duration,
     /// The exit code.
     pub code: i32,
+    /// The kernel killed a process of it for memory.
+    pub out_of_memory: bool,
 }
 
 /// What a container does about TERM.
@@ -238,11 +260,13 @@ mod tests {
             exit: Some(OwnExit {
                 at: Duration::ZERO,
                 code,
+                out_of_memory: false,
             }),
             ..Run::default()
         });
         let script = ContainerScript {
             runs: runs.to_vec(),
+            pulls: Vec::new(),
         };
         let code = |count| script.run(count).unwrap().exit.unwrap().code;
         assert_eq!([0, 1, 2, 99].map(code), [1, 2, 2, 2]);

@@ -14,7 +14,7 @@ mod perform;
 mod sandbox;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ pub struct World {
     /// How many agents have died; an answer to a former one reaches nobody.
     agents: u64,
     pods: BTreeMap<PodUid, PodWorld>,
+    /// Images that are not there any more.
+    absent: BTreeSet<String>,
+    /// Images that have been pulled; others are there unless a script says that they are pulled first.
+    pulled: BTreeSet<String>,
 }
 
 /// Something that is going to happen.
@@ -68,6 +72,7 @@ enum What {
         id: ContainerId,
         code: i32,
         signal: Option<i32>,
+        out_of_memory: bool,
     },
     /// A call of an agent is answered, and takes effect if it had not at once.
     Answer { agent: u64, call: Call },
@@ -92,6 +97,10 @@ enum Call {
         pod: PodUid,
         input: Option<Input>,
     },
+    ImageIsThere {
+        image: String,
+        input: Option<Input>,
+    },
     RunBegins(Box<RunBegins>),
 }
 
@@ -107,7 +116,14 @@ impl World {
             order: 0,
             agents: 0,
             pods: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            pulled: BTreeSet::new(),
         }
+    }
+
+    /// An image is not there any more, until it is pulled again.
+    pub fn remove_image(&mut self, image: &str) {
+        self.absent.insert(image.to_owned());
     }
 
     /// A pod that effects may be about: the address its sandbox gets, and what its containers do.
@@ -168,7 +184,8 @@ impl World {
                 id,
                 code,
                 signal,
-            } => self.end_run(&pod, &id, code, signal),
+                out_of_memory,
+            } => self.end(&pod, &id, (code, signal, out_of_memory)),
             What::Answer { agent, .. } if agent != self.agents => None,
             What::Answer { call, .. } => self.answer(call),
         }
@@ -209,10 +226,20 @@ impl World {
         code: i32,
         signal: Option<i32>,
     ) -> Option<Input> {
+        self.end(pod, id, (code, signal, false))
+    }
+
+    fn end(
+        &mut self,
+        pod: &PodUid,
+        id: &ContainerId,
+        (code, signal, out_of_memory): (i32, Option<i32>, bool),
+    ) -> Option<Input> {
         let now = self.now();
         let exit = Exit {
             code,
             signal,
+            out_of_memory,
             finished_at: now.wall,
             message: None,
         };
@@ -247,6 +274,11 @@ impl World {
             }
             Call::SandboxIsGone { pod, input } => {
                 self.pods.get_mut(&pod)?.goes();
+                input
+            }
+            Call::ImageIsThere { image, input } => {
+                self.absent.remove(&image);
+                self.pulled.insert(image);
                 input
             }
             Call::RunBegins(begins) => self.begin_run(*begins),

@@ -146,7 +146,7 @@ impl Promise {
         let pods: Vec<Pod> = if self.replicas > 1 {
             simulation::replicas(pod, self.replicas)
         } else {
-            vec![pod.clone()]
+            vec![Pod::clone(pod)]
         };
         let source = format!("{name}/scenario.yaml");
         let scenario = Scenario::read(&source, &read("scenario.yaml"), &pods)

@@ -32,7 +32,12 @@ pub(crate) fn sources(root: &Path) -> anyhow::Result<(Vec<Item>, Tests)> {
     for path in files {
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let file = path.strip_prefix(root)?.display().to_string();
-        for test in tests_of(&text) {
+        let cases = if file.starts_with(CASES) {
+            cases_of(&text)
+        } else {
+            Vec::new()
+        };
+        for test in tests_of(&text).into_iter().chain(cases) {
             tests.entry(test).or_default().push(file.clone());
         }
         if file.contains("/src/") && !file.contains("/tests") && !file.contains("/xtask/") {
@@ -68,6 +73,18 @@ fn tests_of(text: &str) -> Vec<String> {
         }
     }
     names
+}
+
+/// Where the cases are of which the runtimes make their tests.
+const CASES: &str = "crates/runtime/src/conformance/";
+
+/// The names of the cases.
+fn cases_of(text: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub async fn "));
+    let cases = lines.filter_map(|line| line.split_once("<R: Runtime>("));
+    cases.map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The documented items of one file that have an upstream.
@@ -258,5 +275,12 @@ impl fmt::Display for E {}
     fn tests_are_found_by_their_attribute() {
         let text = "#[test]\nfn a() {}\nfn b() {}\n    #[tokio::test(start_paused = true)]\n    #[ignore]\n    async fn c() {}\n";
         assert_eq!(tests_of(text), ["a", "c"]);
+    }
+
+    #[test]
+    fn cases_are_found_by_what_they_take() {
+        let text =
+            "pub async fn a<R: Runtime>(world: World<R>) {}\npub async fn b(x: u8) {}\nfn c() {}\n";
+        assert_eq!(cases_of(text), ["a"]);
     }
 }

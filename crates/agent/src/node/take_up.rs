@@ -1,6 +1,7 @@
 //! Taking up what the store and the runtime hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use probelet_api::registry::placing;
 use probelet_engine::input::{Exit, Origin, Standing, StandingContainer};
@@ -8,13 +9,14 @@ use probelet_engine::memory::PodMemory;
 use probelet_model::id::{Kind, PodUid};
 use probelet_model::pod::Pod;
 use probelet_model::status::PodStatus;
-use probelet_runtime::{ContainerRecord, Network, PodRecord, Runtime};
+use probelet_runtime::{ContainerRecord, Images, Network, PodRecord, Runtime};
 use probelet_store::MemoryFile;
 
 use super::{Node, decoded};
+use crate::names::Eager;
 use crate::traffic::stored_endpoints;
 
-impl<R: Runtime> Node<R> {
+impl<R: Runtime, I: Images> Node<R, I> {
     /// Everything from before: services last, so that their endpoints are made once and from all pods.
     pub(super) async fn take_up(&mut self, standing: Vec<PodRecord>, stop: bool) {
         let mut standing: BTreeMap<PodUid, PodRecord> = standing
@@ -37,6 +39,9 @@ impl<R: Runtime> Node<R> {
             let status: PodStatus =
                 serde_json::from_value(object.value["status"].clone()).unwrap_or_default();
             let record = standing.remove(&pod.uid);
+            if let Some(record) = &record {
+                self.take_up_names(&pod, record.config.network);
+            }
             if stop && record.is_none() && pod.deletion.is_none() {
                 continue;
             }
@@ -61,6 +66,9 @@ impl<R: Runtime> Node<R> {
             if let Err(error) = self.runtime.remove_pod(&orphan).await {
                 tracing::warn!(pod = %orphan, "cannot remove the sandbox: {error}");
             }
+            if let Err(error) = self.operations.fetches.release(&orphan).await {
+                tracing::warn!(pod = %orphan, "cannot let go of its images: {error}");
+            }
         }
         for uid in self.data_dir.remembered() {
             if !self.pods.contains_key(&uid) && !stop {
@@ -72,6 +80,21 @@ impl<R: Runtime> Node<R> {
             self.traffic
                 .endpoints(&object.key, stored_endpoints(&self.store, &object.key));
         }
+    }
+
+    /// What a standing pod had before: names, Services, and its ports on the host.
+    fn take_up_names(&self, pod: &Pod, network: Network) {
+        let names = self.traffic.names();
+        let Network::Own(ip) = network else {
+            let _as_before = names.serves_host_for(pod);
+            return;
+        };
+        if let Err(error) = names.open_host_ports(pod, ip, self.host_ip) {
+            tracing::error!(pod = %pod.uid, "{error}");
+        }
+        let (names, uid) = (Arc::clone(names), pod.uid.clone());
+        // Ends when it has them; the Services that are not known yet follow.
+        tokio::spawn(async move { names.enter(&uid, Eager::All).await });
     }
 
     fn standing(&self, record: PodRecord) -> Standing {
@@ -99,6 +122,7 @@ fn standing_container(record: ContainerRecord) -> StandingContainer {
         exit: record.exit.map(|exit| Exit {
             code: exit.code,
             signal: exit.signal,
+            out_of_memory: exit.out_of_memory,
             finished_at: exit.finished_at,
             message: exit.message,
         }),

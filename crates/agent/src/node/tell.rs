@@ -5,13 +5,13 @@ use probelet_engine::report::{Report, What as Told};
 use probelet_model::id::ObjectKey;
 use probelet_model::probe::Code;
 use probelet_model::time::Wall;
-use probelet_runtime::Runtime;
+use probelet_runtime::{Images, Runtime};
 
 use super::Node;
 use crate::clock;
 use crate::happening::{Happening, What, skip_words};
 
-impl<R: Runtime> Node<R> {
+impl<R: Runtime, I: Images> Node<R, I> {
     pub(super) fn record(&mut self, event: &Event) {
         let Some(key) = self.pods.get(&event.pod).map(|known| known.key.clone()) else {
             return;

@@ -20,9 +20,11 @@ use crate::negotiate::{Content, Format, Media, decode, patch_type};
 use crate::present::{self, ListMetadata};
 use crate::registry::{Listed, Written};
 use crate::request::{FieldValidation, Target, WriteOptions};
+use crate::resource::METRICS;
 use crate::review::{self, authorize};
 use crate::route::options;
 use crate::selector::Selector;
+use crate::usage::Meter;
 use crate::watch::{self, Subject, Surroundings};
 
 /// What lies below a pod and is a stream.
@@ -54,6 +56,9 @@ impl<R: Runtime> Api<R> {
             let (store, now) = (self.registry.store(), (self.clock)().wall);
             return connect(&self.runtime, store, &pod, below.name, now, asking.request).await;
         }
+        if target.resource.group == METRICS {
+            return self.usage(&target, &asking).await;
+        }
         match verb {
             "get" => self.get(&target, &asking),
             "list" => self.list(&target, &asking),
@@ -77,6 +82,24 @@ impl<R: Runtime> Api<R> {
         let options = options::list(&asking.query)?;
         let listed = self.registry.list(target, &options)?;
         self.told_list(media, target, listed, asking.request.headers())
+    }
+
+    async fn usage(&self, target: &Target, asking: &Asking) -> Result<Response, Failure> {
+        let media = Media::of(asking.request.headers(), &asking.query, false)?;
+        let options = options::list(&asking.query)?;
+        let meter = Meter {
+            registry: &self.registry,
+            runtime: &self.runtime,
+            samples: &self.samples,
+            of_node: self.options.of_node.as_ref(),
+            clock: self.clock,
+        };
+        let told = meter.answer(target, &options).await?;
+        Ok(bytes(
+            StatusCode::OK,
+            media.content_type(),
+            media.write(&told)?,
+        ))
     }
 
     fn watch(&self, target: Target, asking: &Asking) -> Result<Response, Failure> {

@@ -1,8 +1,10 @@
 //! What the tests stand on: a server with a store, and clients.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,8 +22,8 @@ use probelet_model::id::{ContainerId, PodUid};
 use probelet_model::time::{Mono, Now, Wall};
 use probelet_runtime::{
     ContainerConfig, Events, ExecError, ExecOutput, ExecRequest, Family, PodConfig, PodRecord,
-    Runtime, RuntimeError, Session, SessionRequest, StartContainerError, StartPodError, Started,
-    Streams, VolumeFiles,
+    PodUsage, Runtime, RuntimeError, Session, SessionRequest, StartContainerError, StartPodError,
+    Started, Streams, Usage, VolumeFiles,
 };
 use probelet_store::Store;
 use rustls::pki_types::pem::PemObject;
@@ -36,9 +38,12 @@ use tokio_rustls::client::TlsStream;
 /// 2026-11-01.
 pub(crate) const NOW: Wall = Wall(1_793_491_200_000_000_000);
 
+/// Goes on with every measurement of a pod.
+static MONO: AtomicU64 = AtomicU64::new(0);
+
 fn clock() -> Now {
     Now {
-        mono: Mono(0),
+        mono: Mono(MONO.load(Ordering::SeqCst)),
         wall: NOW,
     }
 }
@@ -97,6 +102,13 @@ impl Ground {
                 healthy: Arc::new(|| Ok(())),
             }],
             metrics: Some(Arc::new(|| "more 1\n".to_owned())),
+            of_node: Some(Arc::new(|| {
+                Some(Usage {
+                    cpu: Duration::from_secs(7),
+                    memory: 3 << 20,
+                    ..Usage::default()
+                })
+            })),
         };
         let api = Api::new(registry, Arc::new(Nothing), clock, options);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -354,5 +366,32 @@ impl Runtime for Nothing {
         _family: Family,
     ) -> Result<std::os::fd::OwnedFd, RuntimeError> {
         Err(RuntimeError::NoPod(pod.clone()))
+    }
+
+    async fn bind(
+        &self,
+        pod: &PodUid,
+        _address: SocketAddr,
+        _transport: probelet_runtime::Transport,
+    ) -> Result<std::os::fd::OwnedFd, RuntimeError> {
+        Err(RuntimeError::NoPod(pod.clone()))
+    }
+
+    /// The pod "busy" takes half a second of a CPU between two measurements, which are two seconds apart.
+    async fn usage(&self, pod: &PodUid) -> Result<PodUsage, RuntimeError> {
+        if pod.as_str() != "busy" {
+            return Err(RuntimeError::NoPod(pod.clone()));
+        }
+        let now = MONO.fetch_add(2_000_000_000, Ordering::SeqCst);
+        let used = Usage {
+            cpu: Duration::from_nanos(now / 4),
+            memory: 5 << 20,
+            ..Usage::default()
+        };
+        Ok(PodUsage {
+            total: used,
+            containers: [("main".into(), used)].into(),
+            volumes: BTreeMap::new(),
+        })
     }
 }

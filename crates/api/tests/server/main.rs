@@ -7,4 +7,6 @@ mod many;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod usage;
+#[cfg(test)]
 mod watching;

@@ -22,7 +22,7 @@ pub(crate) fn service(
     let selected: Vec<(&Subject, &Pod)> = all
         .iter()
         .filter_map(|one| match &one.object {
-            Object::Pod(pod) => Some((one, pod)),
+            Object::Pod(pod) => Some((one, &**pod)),
             Object::Service(_) | Object::Other => None,
         })
         .filter(|(one, pod)| {

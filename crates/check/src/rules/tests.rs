@@ -502,11 +502,11 @@ fn services() {
 #[test]
 fn fields_that_up_does_not_carry_out_are_one_finding_an_object() {
     in_container(
-        "resources: {limits: {cpu: 1}}\nvolumeDevices: [{name: a, devicePath: /a}]",
+        "resources: {claims: [{name: a}]}\nvolumeDevices: [{name: a, devicePath: /a}]",
         &[(
             8,
             "not-carried-out",
-            "does not carry out spec.containers[0].resources.limits, spec.containers[0].volumeDevices",
+            "does not carry out spec.containers[0].resources.claims, spec.containers[0].volumeDevices",
         )],
     );
 }

@@ -3,16 +3,16 @@
 use probelet_model::pod::Container;
 use probelet_model::time::Now;
 
-use super::{AfterStop, ContainerMachine, State, StopStep};
+use super::{AfterStop, ContainerMachine, Fetch, RunImage, State, StopStep};
 use crate::backoff::Entry;
-use crate::memory::{ContainerMemory, Instant, StepMemory, StoppingMemory};
+use crate::memory::{ContainerMemory, ImageMemory, Instant, StepMemory, StoppingMemory};
 use crate::probe::ProbeMachine;
 
 impl ContainerMachine {
     /// What the next agent must know.
     pub(crate) fn memory(&self, origin: Now) -> ContainerMemory {
         let id = match &self.state {
-            State::Starting { id, .. } => Some(id),
+            State::Fetching(Fetch { id, .. }) | State::Starting { id, .. } => Some(id),
             State::PostStart { run, .. } | State::Running(run) | State::Stopping { run, .. } => {
                 Some(&run.id)
             }
@@ -20,9 +20,11 @@ impl ContainerMachine {
         };
         let stopping = match &self.state {
             State::Stopping { step, then, .. } => Some(stopping(step, *then, origin)),
-            State::Idle | State::Starting { .. } | State::PostStart { .. } | State::Running(_) => {
-                None
-            }
+            State::Idle
+            | State::Fetching(_)
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Running(_) => None,
         };
         ContainerMemory {
             id: id.cloned(),
@@ -38,6 +40,19 @@ impl ContainerMachine {
                 .iter()
                 .map(|probe| (probe.kind, probe.memory(origin)))
                 .collect(),
+            image: self.newest_image().map(|image| ImageMemory {
+                spec: image.spec.clone(),
+                name: image.name.clone(),
+                id: image.id.clone(),
+            }),
+        }
+    }
+
+    /// The image of the newest run, begun or asked for.
+    fn newest_image(&self) -> Option<&RunImage> {
+        match &self.state {
+            State::Starting { image, .. } if !image.id.is_empty() => Some(image),
+            _ => self.image.as_ref(),
         }
     }
 

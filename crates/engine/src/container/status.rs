@@ -77,10 +77,10 @@ impl ContainerMachine {
         };
         let image = match &self.state {
             State::PostStart { run, .. } | State::Running(run) | State::Stopping { run, .. } => {
-                &run.image
+                Some(&run.image)
             }
-            State::Starting { image, .. } => image,
-            State::Idle => &spec.image,
+            State::Starting { image, .. } => Some(image),
+            State::Idle | State::Fetching(_) => self.image.as_ref(),
         };
         let shown = self.running().map(|run: &Run| &run.id);
         let id = shown.or_else(|| self.newest_exit.as_ref().map(|exited| &exited.id));
@@ -90,8 +90,8 @@ impl ContainerMachine {
             last_state: last_state.map(told),
             ready: self.ready(),
             restart_count: self.restart_count,
-            image: image.clone(),
-            image_id: String::new(),
+            image: image.map_or(&spec.image, |image| &image.name).clone(),
+            image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
             container_id: id.map(wire_id),
             started: Some(self.started()),
         }

@@ -39,7 +39,11 @@ impl PodMachine {
             return;
         }
         self.active_until = None;
-        if self.deadline_exceeded || self.phase().is_terminal() || self.ending.is_some() {
+        if self.deadline_exceeded
+            || self.evicted.is_some()
+            || self.phase().is_terminal()
+            || self.ending.is_some()
+        {
             return;
         }
         self.deadline_exceeded = true;
@@ -50,6 +54,6 @@ impl PodMachine {
 
     /// Whether the pod has failed, though its containers may still run.
     pub(crate) fn has_failed(&self) -> bool {
-        self.deadline_exceeded || self.has_failed_init()
+        self.deadline_exceeded || self.evicted.is_some() || self.has_failed_init()
     }
 }

@@ -52,7 +52,7 @@ impl PodMachine {
                         restarts(container, cause)
                     }
                 },
-                State::Starting { .. } | State::PostStart { .. } => true,
+                State::Fetching(_) | State::Starting { .. } | State::PostStart { .. } => true,
                 State::Idle => container.wants_run(),
                 State::Stopping { then, .. } => container.comes_back(*then),
             };
@@ -113,7 +113,8 @@ impl PodMachine {
         let State::Running(run) = &container.state else {
             return None;
         };
-        let changed = || (run.image != self.spec(index).image).then_some(Cause::DefinitionChanged);
+        let changed =
+            || (run.image.spec != self.spec(index).image).then_some(Cause::DefinitionChanged);
         let failed = |kind| {
             (container.verdict(kind) == Some(Verdict::Failure)).then_some(Cause::Probe(kind))
         };

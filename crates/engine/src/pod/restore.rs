@@ -10,9 +10,10 @@ use probelet_model::time::{Mono, Now, Wall};
 
 use super::{Initialization, PodMachine, Sandbox, deadline, lost_run, roles};
 use crate::container::{
-    AfterStop, Begun, ContainerMachine, ExitedRun, NOT_INITIALIZED, RecalledStep, State, StopStep,
-    id_from_wire, terminated,
+    AfterStop, Begun, ContainerMachine, ExitedRun, NOT_INITIALIZED, RecalledStep, RunImage, State,
+    StopStep, id_from_wire, terminated,
 };
+use crate::image::FailedPulls;
 use crate::input::{Standing, StandingContainer};
 use crate::memory::{ContainerMemory, PodMemory, StepMemory};
 use crate::restarts::Role;
@@ -77,6 +78,10 @@ impl PodMachine {
         let exceeded = memory
             .as_ref()
             .is_some_and(|memory| memory.deadline_exceeded);
+        let evicted = memory.as_ref().and_then(|memory| memory.evicted.clone());
+        let failed_pulls = memory
+            .as_ref()
+            .map(|memory| FailedPulls::recalled(&memory.failed_pulls, now));
         let (sandbox, ip) = match standing {
             Some(standing) => (Sandbox::Standing, Some(standing.ip)),
             None => (Sandbox::Absent { lost: ran }, None),
@@ -85,10 +90,12 @@ impl PodMachine {
             sandbox,
             containers,
             initialization,
+            failed_pulls: failed_pulls.unwrap_or_default(),
             ip,
             start_time,
             active_until: deadline::due(&pod, start_time, now).filter(|_| !over && !exceeded),
             deadline_exceeded: exceeded,
+            evicted,
             status: Arc::new(status),
             memory: memory.unwrap_or_default(),
             ..Self::new(pod, now, |_| now.mono)
@@ -133,7 +140,7 @@ impl Past<'_> {
         if let Some(memory) = self.memory {
             machine.recall(spec, memory, now);
         }
-        if self.image(spec) != spec.image {
+        if self.image(spec).spec != spec.image {
             machine.forget_back_off();
         }
         let mut records = self.records.clone();
@@ -151,6 +158,7 @@ impl Past<'_> {
             self.take_up(&mut machine, record, now);
         } else {
             self.take_over_ended(&mut machine, now);
+            machine.take_image(self.image(spec));
         }
         match self.memory {
             None => self.assume_verdicts(&mut machine),
@@ -176,10 +184,26 @@ impl Past<'_> {
     }
 
     /// The image of the newest run, which may be another than the spec says by now.
-    fn image(&self, spec: &Container) -> String {
-        self.status
-            .map_or(&spec.image, |status| &status.image)
-            .clone()
+    ///
+    /// Without a memory of a run that sees an image's files, the spec is taken to be as it was: what the
+    /// status says is the image's own name.
+    fn image(&self, spec: &Container) -> RunImage {
+        if let Some(image) = self.memory.and_then(|memory| memory.image.as_ref()) {
+            return RunImage {
+                spec: image.spec.clone(),
+                name: image.name.clone(),
+                id: image.id.clone(),
+            };
+        }
+        let Some(status) = self.status else {
+            return RunImage::of_host(spec);
+        };
+        let of_host = status.image_id.is_empty();
+        RunImage {
+            spec: if of_host { &status.image } else { &spec.image }.clone(),
+            name: status.image.clone(),
+            id: status.image_id.clone(),
+        }
     }
 
     /// A start that was asked for and never carried out is asked for again. It was granted then, so

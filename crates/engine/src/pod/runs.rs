@@ -85,6 +85,7 @@ impl PodMachine {
                 let exit = Exit {
                     code: 128,
                     signal: None,
+                    out_of_memory: false,
                     finished_at: turn.now.wall,
                     message: None,
                 };
@@ -136,7 +137,7 @@ impl PodMachine {
             }
             State::Running(run) => (run, AfterStop::Policy),
             State::Stopping { run, then, .. } => (run, then),
-            State::Idle | State::Starting { .. } => return,
+            State::Idle | State::Fetching(_) | State::Starting { .. } => return,
         };
         self.changed = true;
         self.synchronise = true;

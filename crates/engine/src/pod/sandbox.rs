@@ -144,7 +144,7 @@ impl PodMachine {
                 | State::Stopping { run, .. } => {
                     container.run_ended(lost_run(&run.id, run.started_at, turn.now), restart_count);
                 }
-                State::Starting { .. } => {
+                State::Fetching(_) | State::Starting { .. } => {
                     // This start was granted: it is asked for again past the back-off, though not past the
                     // policy, which says what a new sandbox is for.
                     container.state = State::Idle;

@@ -1,11 +1,13 @@
 //! Starting a container's next run.
 
 use probelet_model::go;
+use probelet_model::id::ContainerId;
 use probelet_model::time::Mono;
 
 use super::{PodMachine, waiting};
-use crate::container::State;
+use crate::container::{RunImage, State};
 use crate::effect::{Effect, EventKind};
+use crate::input::Image;
 use crate::node::Turn;
 use crate::restarts::Role;
 
@@ -25,6 +27,7 @@ impl PodMachine {
             if container.is_alive()
                 || !self.initialization.admits(index, container.role)
                 || (leaving && container.role == Role::Sidecar)
+                || self.waits_for_a_neighbours_image(index)
             {
                 continue;
             }
@@ -84,25 +87,50 @@ impl PodMachine {
             container.back_off.advance(limits, turn.now.mono);
         }
         let id = turn.ids.container();
-        let operation = turn.ids.operation();
         let restart_count = container.next_restart_count();
+        if self.pod.on_host {
+            self.ask_for_run(index, id, restart_count, None, turn);
+        } else {
+            self.look_up_image(index, id, restart_count, turn);
+        }
+    }
+
+    /// Asks for a run, of the image if it is to see that one's files.
+    pub(super) fn ask_for_run(
+        &mut self,
+        index: usize,
+        id: ContainerId,
+        restart_count: u32,
+        image: Option<Image>,
+        turn: &mut Turn<'_>,
+    ) {
+        let operation = turn.ids.operation();
         let spec = self.spec(index);
-        let image = spec.image.clone();
+        let of_host = RunImage::of_host(spec);
+        let started_from = match &image {
+            Some(image) => RunImage {
+                name: image.name.clone(),
+                id: image.status_id.clone(),
+                ..of_host
+            },
+            None => of_host,
+        };
         let container = &mut self.containers[index];
         // What it waited for is told until it runs.
         container.state = State::Starting {
             operation,
             id: id.clone(),
             restart_count,
-            image,
+            image: started_from,
             exit: None,
         };
         turn.out.push(Effect::StartContainer {
             operation,
             pod: self.pod.clone(),
-            container: name,
+            container: container.name.clone(),
             id,
             restart_count,
+            image,
         });
     }
 }

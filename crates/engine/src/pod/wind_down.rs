@@ -26,6 +26,11 @@ impl PodMachine {
                     self.stop(index, message, grace, AfterStop::Policy, turn);
                 }
                 State::Stopping { .. } => self.shorten(index, turn),
+                // Nothing of it is there yet, and nobody needs the image any more.
+                State::Fetching(_) => {
+                    self.containers[index].stop_fetching();
+                    self.changed = true;
+                }
                 State::Idle | State::Starting { .. } => {}
             }
         }
@@ -89,7 +94,10 @@ impl PodMachine {
         let leaves = |container: &ContainerMachine| match &container.state {
             State::Idle => container.start_over.is_none() && !container.wants_run(),
             State::Stopping { then, .. } => !container.comes_back(*then),
-            State::Starting { .. } | State::PostStart { .. } | State::Running(_) => false,
+            State::Fetching(_)
+            | State::Starting { .. }
+            | State::PostStart { .. }
+            | State::Running(_) => false,
         };
         self.with_sidecars && self.initialization.is_done() && self.regular().iter().all(leaves)
     }

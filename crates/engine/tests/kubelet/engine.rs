@@ -143,6 +143,7 @@ impl<'a> Driver<'a> {
                 let exit = Exit {
                     code,
                     signal: None,
+                    out_of_memory: false,
                     finished_at: clocks(self.now).wall,
                     message: None,
                 };
@@ -194,6 +195,9 @@ impl<'a> Driver<'a> {
                     operation,
                     result,
                 });
+            }
+            Effect::LookUpImage { .. } | Effect::PullImage { .. } => {
+                unreachable!("these pods see the host's files")
             }
             Effect::StartContainer {
                 operation,

@@ -48,12 +48,42 @@ impl Rig {
                 };
                 self.call(takes, call);
             }
+            Effect::LookUpImage {
+                operation,
+                pod,
+                container,
+                image,
+            } => {
+                self.note(Seen::LookUp { container });
+                let input = Input::ImageLookedUp {
+                    pod: pod.uid.clone(),
+                    operation,
+                    result: self.world.images.look_up(&image),
+                };
+                self.call(Duration::ZERO, Call::Answer(input));
+            }
+            Effect::PullImage {
+                operation,
+                pod,
+                container,
+                image,
+            } => {
+                self.note(Seen::Pull { container });
+                let (takes, result) = self.world.images.pull(&image);
+                let input = Input::ImagePulled {
+                    pod: pod.uid.clone(),
+                    operation,
+                    result,
+                };
+                self.call(takes, Call::Answer(input));
+            }
             Effect::StartContainer {
                 operation,
                 pod,
                 container,
                 id,
                 restart_count,
+                ..
             } => {
                 let life = self.world.next_life(&pod.uid, &container);
                 let takes = life.start_takes;

@@ -10,7 +10,7 @@ use probelet_engine::input::Input;
 use probelet_engine::memory::{PodMemory, StepMemory};
 use probelet_engine::report::What;
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
-use probelet_model::pod::{Container, Pod, RestartPolicy};
+use probelet_model::pod::{Container, Pod, PullPolicy, RestartPolicy};
 use probelet_model::probe::{OutcomeStatus, PortRef, ProbeKind};
 use probelet_model::service::{EndpointSlice, Endpoints, Service};
 use probelet_model::status::{ConditionKind, ContainerState, ContainerStatus, PodStatus};
@@ -180,14 +180,23 @@ impl Checks {
                 let seen = self.pods.get_mut(&pod.uid).expect("the pod is known");
                 seen.passed.clear();
             }
+            Effect::LookUpImage { pod, container, .. }
+            | Effect::PullImage { pod, container, .. } => {
+                self.acted.insert(pod.uid.clone());
+                let spec = pod.container(container.as_str()).expect("it is in the pod");
+                let pulls = matches!(effect, Effect::PullImage { .. });
+                self.fetch(pod, spec, pulls, world);
+            }
             Effect::StartContainer {
                 pod,
                 container,
                 id,
                 restart_count,
+                image,
                 ..
             } => {
                 self.acted.insert(pod.uid.clone());
+                assert_eq!(image.is_some(), !pod.on_host, "a run has its image");
                 self.start(pod, container, id, *restart_count, world);
             }
             Effect::StopContainer {
@@ -317,7 +326,10 @@ impl Checks {
                 // A start that was granted past the policy may fail.
                 let reason = waiting.reason.as_deref().unwrap_or_default();
                 assert!(
-                    reason.ends_with("Error") || comes_again(&seen.pod, spec, end.exit_code),
+                    reason.ends_with("Error")
+                        || reason.contains("Image")
+                        || reason.starts_with("Registry")
+                        || comes_again(&seen.pod, spec, end.exit_code),
                     "{name} has ended for good"
                 );
             }
@@ -340,6 +352,29 @@ impl Checks {
             }
         }
         seen.status = status.clone();
+    }
+
+    fn fetch(&self, pod: &Pod, spec: &Container, pulls: bool, world: &World) {
+        let seen = &self.pods[&pod.uid];
+        assert!(!pod.on_host, "who sees the host's files needs no image");
+        assert!(!seen.ending, "a pod that ends looks for nothing");
+        assert!(
+            !seen.status.phase.is_terminal(),
+            "a pod that has ended looks for nothing"
+        );
+        assert!(
+            world.standing(&pod.uid).is_some(),
+            "an image is looked for once there is a sandbox"
+        );
+        assert!(
+            !pulls || spec.pull_policy != PullPolicy::Never,
+            "what is never to be pulled is not"
+        );
+        let memory = seen.memory.as_ref().expect("a start is remembered");
+        assert!(
+            memory.containers[&spec.name].id.is_some(),
+            "a start is remembered before its image is looked for"
+        );
     }
 
     fn start(

@@ -7,6 +7,7 @@
 
 mod calls;
 pub(crate) mod checks;
+pub(crate) mod images;
 pub(crate) mod plan;
 pub(crate) mod trace;
 pub(crate) mod world;
@@ -442,6 +443,7 @@ impl Rig {
         let exit = Exit {
             code,
             signal,
+            out_of_memory: run.life.out_of_memory,
             finished_at,
             message: run.life.says.clone(),
         };

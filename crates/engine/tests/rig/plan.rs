@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use probelet_model::id::PodUid;
 use probelet_model::pod::{
-    Container, ContainerPort, Hook, Meta, Pod, Protocol, RestartPolicy, RestartRule,
+    Container, ContainerPort, Hook, Meta, Pod, Protocol, PullPolicy, RestartPolicy, RestartRule,
     TerminationMessage, User,
 };
 use probelet_model::probe::{Handler, PortRef, Probe, ProbeKind};
@@ -63,6 +63,8 @@ pub(crate) struct Life {
     pub(crate) on_term: Option<(Duration, i32)>,
     /// Its last words.
     pub(crate) says: Option<String>,
+    /// The kernel kills a process of it for memory.
+    pub(crate) out_of_memory: bool,
 }
 
 /// How a start goes.
@@ -122,6 +124,12 @@ pub(crate) fn pod(name: &str) -> PodPlan {
             subdomain: None,
             service_account: "default".to_owned(),
             enable_service_links: true,
+            on_host: true,
+            namespaces: probelet_model::security::Namespaces::default(),
+            security: probelet_model::security::PodSecurity::default(),
+            dns: probelet_model::pod::Dns::default(),
+            host_aliases: Vec::new(),
+            image_pull_secrets: Vec::new(),
             deletion: None,
         },
         containers: Vec::new(),
@@ -142,6 +150,12 @@ impl PodPlan {
     /// How long it may live.
     pub(crate) fn active_deadline(mut self, seconds: f64) -> Self {
         self.pod.active_deadline = Some(secs(seconds));
+        self
+    }
+
+    /// Its containers see the files of their images.
+    pub(crate) fn on_images(mut self) -> Self {
+        self.pod.on_host = false;
         self
     }
 
@@ -196,7 +210,10 @@ pub(crate) fn container(name: &str) -> ContainerPlan {
         spec: Container {
             name: name.into(),
             image: "example/app:1".to_owned(),
-            argv: vec!["/app".to_owned()],
+            pull_policy: PullPolicy::default(),
+            command: vec!["/app".to_owned()],
+            args: Vec::new(),
+            security: probelet_model::security::Security::default(),
             working_dir: None,
             env: Vec::new(),
             env_from: Vec::new(),
@@ -211,6 +228,7 @@ pub(crate) fn container(name: &str) -> ContainerPlan {
             liveness: None,
             post_start: None,
             pre_stop: None,
+            stop_signal: None,
             restart_policy: None,
             restart_rules: Vec::new(),
             termination_message: TerminationMessage::default(),
@@ -222,6 +240,7 @@ pub(crate) fn container(name: &str) -> ContainerPlan {
             ends: None,
             on_term: Some((Duration::ZERO, 143)),
             says: None,
+            out_of_memory: false,
         }],
         scripts: BTreeMap::new(),
         hook: HookPlan::Hangs,
@@ -242,6 +261,12 @@ pub(crate) fn sidecar(name: &str) -> ContainerPlan {
 }
 
 impl ContainerPlan {
+    pub(crate) fn image(mut self, image: &str, policy: PullPolicy) -> Self {
+        self.spec.image = image.to_owned();
+        self.spec.pull_policy = policy;
+        self
+    }
+
     /// Its own restart policy.
     pub(crate) fn policy(mut self, policy: RestartPolicy) -> Self {
         self.spec.restart_policy = Some(policy);
@@ -326,6 +351,12 @@ impl ContainerPlan {
         self.life(|life| life.ends = Some((secs(after), code)))
     }
 
+    /// Every run uses up its memory after so long, which ends it with this code.
+    pub(crate) fn runs_out_of_memory(self, after: f64, code: i32) -> Self {
+        self.exits(after, code)
+            .life(|life| life.out_of_memory = true)
+    }
+
     /// How the next run after those that are planned already goes, otherwise as the last of those.
     pub(crate) fn then(mut self, change: impl Fn(&mut Life)) -> Self {
         let mut next = self.lives.last().expect("there is a first life").clone();
@@ -355,6 +386,8 @@ impl ContainerPlan {
             name: Some(name.to_owned()),
             number,
             protocol: Protocol::Tcp,
+            host_port: None,
+            host_ip: None,
         });
         self
     }

@@ -25,6 +25,12 @@ pub(crate) struct Entry {
 pub(crate) enum Seen {
     StartPod,
     RemovePod,
+    LookUp {
+        container: ContainerName,
+    },
+    Pull {
+        container: ContainerName,
+    },
     Start {
         container: ContainerName,
         id: ContainerId,
@@ -146,6 +152,22 @@ impl Rig {
                 restart_count,
                 ..
             } if container.as_str() == name => Some((at, *restart_count)),
+            _ => None,
+        })
+    }
+
+    /// When it was asked whether the image of a container is there.
+    pub(crate) fn look_ups(&self, name: &str) -> Vec<f64> {
+        self.seen(|at, seen| match seen {
+            Seen::LookUp { container } if container.as_str() == name => Some(at),
+            _ => None,
+        })
+    }
+
+    /// When the image of a container was pulled.
+    pub(crate) fn pulls(&self, name: &str) -> Vec<f64> {
+        self.seen(|at, seen| match seen {
+            Seen::Pull { container } if container.as_str() == name => Some(at),
             _ => None,
         })
     }

@@ -11,11 +11,13 @@ use probelet_model::pod::Pod;
 use probelet_model::probe::{Outcome, OutcomeStatus, ProbeKind, ProberError};
 use probelet_model::time::{Mono, Wall};
 
+use super::images::Images;
 use super::plan::{ContainerPlan, HookPlan, Life, PodPlan, SandboxFailure, Says};
 
 /// All pods that somebody has planned.
 #[derive(Debug, Default)]
 pub(crate) struct World {
+    pub(crate) images: Images,
     pods: BTreeMap<PodUid, PodWorld>,
 }
 

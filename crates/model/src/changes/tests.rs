@@ -80,7 +80,7 @@ fn a_pods_spec_may_change_in_few_places() {
         (
             "/spec/initContainers/0/imagePullPolicy",
             json!("Never"),
-            &[],
+            &["spec.initContainers[0].imagePullPolicy"],
         ),
         (
             "/spec/initContainers/0/restartPolicy",
@@ -107,6 +107,19 @@ fn a_pods_spec_may_change_in_few_places() {
     ] {
         assert_eq!(changed(pointer, value), expected, "{pointer}");
     }
+}
+
+#[test]
+fn a_pull_policy_changes_with_its_image() {
+    let pod = |image: &str, policy: &str| {
+        let container = json!({"name": "a", "image": image, "imagePullPolicy": policy});
+        json!({"kind": "Pod", "spec": {"containers": [container]}})
+    };
+    let old = pod("a:1", "IfNotPresent");
+    assert_eq!(immutable(&old, &pod("a", "Always")), []);
+    let errors = immutable(&old, &pod("a:1", "Always"));
+    let paths: Vec<String> = errors.iter().map(|error| error.path.to_string()).collect();
+    assert_eq!(paths, ["spec.containers[0].imagePullPolicy"]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) fn pod(mut value: Value) -> Examined {
     drop_server_fields(&mut value);
     defaults::apply(Kind::Pod, &mut value);
     examine(Kind::Pod, value, |wire: &api::Pod, errors| {
-        Object::Pod(validate::pod::pod(wire, errors))
+        Object::Pod(Box::new(validate::pod::pod(wire, errors)))
     })
 }
 

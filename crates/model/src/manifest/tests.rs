@@ -5,8 +5,10 @@ mod containers;
 mod fuzz;
 mod init;
 mod invalid;
+mod network;
 mod pods;
 mod references;
+mod security;
 mod services;
 mod surveys;
 mod texts;
@@ -139,7 +141,7 @@ fn only(loaded: Result<Loaded, Diagnostics>) -> ManifestObject {
 #[track_caller]
 fn pod(text: &str) -> crate::pod::Pod {
     match only(load_text(text)).object {
-        Object::Pod(pod) => pod,
+        Object::Pod(pod) => *pod,
         other => panic!("{other:?}"),
     }
 }

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1 as api;
 
 use super::{
-    Errors, environment, filled, lifecycle, mount, name, name_once, port, probe, resources, restart,
+    Errors, environment, filled, lifecycle, mount, name, name_once, port, probe, resources,
+    restart, security,
 };
 use crate::field::FieldPath;
 use crate::id::ContainerName;
-use crate::pod::{Container, TerminationMessage, User, Volume};
+use crate::pod::{Container, PullPolicy, TerminationMessage, Volume};
 use crate::probe::ProbeKind;
 
 /// What a container has to know of its pod.
@@ -23,15 +24,10 @@ pub(super) struct Scope<'a> {
     pub(super) on_host: bool,
     /// `spec.terminationGracePeriodSeconds`; `None` if that is wrong itself.
     pub(super) grace: Option<u64>,
+    /// `spec.os.name: linux`.
+    pub(super) linux: bool,
     /// From the pod's security context.
-    pub(super) user: UserDefaults,
-}
-
-/// What holds for containers that do not say otherwise.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UserDefaults {
-    pub(super) user: User,
-    pub(super) non_root: Option<bool>,
+    pub(super) security: &'a security::Defaults,
 }
 
 /// One of `spec.containers`; `taken` are the names of those before it.
@@ -69,9 +65,7 @@ pub(super) fn init(
     let mut container = common(wire, scope, path, errors);
     (container.restart_policy, container.restart_rules) = restart::of_container(wire, path, errors);
     name_once(&wire.name, taken, path.field("name"), errors);
-    if scope.host_network {
-        port::meet(std::iter::once((wire, path.clone())), errors);
-    }
+    port::meet(std::iter::once((wire, path.clone())), errors);
     if container.is_restartable_init() {
         hooks_and_probes(&mut container, wire, scope, path, errors);
         restart::no_rules_for_sidecar(wire, path, errors);
@@ -102,7 +96,8 @@ fn common(
     errors: &mut Errors,
 ) -> Container {
     name(&wire.name, path.field("name"), errors);
-    let argv = argv(wire, scope, path.field("command"), errors);
+    let image = image(wire, scope, path.field("image"), errors);
+    let (command, args) = words(wire, scope, path.field("command"), errors);
     let termination_message = termination_message(wire, path, errors);
     let ports = port::ports(wire, scope.host_network, &path.field("ports"), errors);
     let env = environment::env(wire, &path.field("env"), errors);
@@ -110,25 +105,35 @@ fn common(
     let mounts = wire.volume_mounts.as_deref().unwrap_or_default();
     let mounts_path = path.field("volumeMounts");
     let volume_mounts = mount::volume_mounts(mounts, scope.volumes, &mounts_path, errors);
-    pull_policy(wire, path.field("imagePullPolicy"), errors);
+    let pull_policy = pull_policy(wire, path.field("imagePullPolicy"), errors);
     let resources = resources::resources(wire.resources.as_ref(), &path.field("resources"), errors);
-    let user = user(wire, scope, &path.field("securityContext"), errors);
+    let (user, security) = security::of_container(
+        wire.security_context.as_ref(),
+        scope.security,
+        scope.on_host,
+        &path.field("securityContext"),
+        errors,
+    );
     let working_dir = working_dir(wire, path.field("workingDir"), errors);
     Container {
         name: ContainerName::from(wire.name.as_str()),
-        image: wire.image.clone().unwrap_or_default(),
-        argv,
+        image,
+        pull_policy,
+        command,
+        args,
         working_dir,
         env_from,
         env,
         ports,
         volume_mounts,
         user,
+        security,
         startup: None,
         readiness: None,
         liveness: None,
         post_start: None,
         pre_stop: None,
+        stop_signal: None,
         restart_policy: None,
         restart_rules: Vec::new(),
         termination_message,
@@ -153,6 +158,8 @@ fn hooks_and_probes(
         .unwrap_or_default();
     container.post_start = hooks.post_start;
     container.pre_stop = hooks.pre_stop;
+    container.stop_signal = lifecycle
+        .and_then(|wire| lifecycle::stop_signal(wire, scope.linux, &lifecycle_path, errors));
     let mut probe = |kind: ProbeKind, wire: Option<&api::Probe>| {
         probe::probe(kind, wire?, &path.field(kind.field()), errors)
     };
@@ -161,19 +168,39 @@ fn hooks_and_probes(
     container.startup = probe(ProbeKind::Startup, wire.startup_probe.as_ref());
 }
 
-fn argv(
+/// A container's image. Whether it is the name of one is seen when it is pulled.
+///
+/// Upstream: validateContainerCommon, validateContainerOnlyForPod.
+/// Differs: the class `host` needs none. Space around a name is an error in a template too, where upstream
+/// finds it only in the pods.
+/// Shown by: images_are_validated.
+fn image(wire: &api::Container, scope: &Scope<'_>, path: FieldPath, errors: &mut Errors) -> String {
+    let image = wire.image.as_deref().unwrap_or_default();
+    if image.is_empty() {
+        if !scope.on_host {
+            errors.required(path, "");
+        }
+    } else if image.trim() != image {
+        let detail = "must not have leading or trailing whitespace";
+        errors.invalid(path, image, detail);
+    }
+    image.to_owned()
+}
+
+/// `command` and `args`; an image has both of its own.
+fn words(
     wire: &api::Container,
     scope: &Scope<'_>,
     path: FieldPath,
     errors: &mut Errors,
-) -> Vec<String> {
-    let command = wire.command.as_deref().unwrap_or_default();
-    let argv = [command, wire.args.as_deref().unwrap_or_default()].concat();
-    if argv.is_empty() && scope.on_host {
+) -> (Vec<String>, Vec<String>) {
+    let command = wire.command.clone().unwrap_or_default();
+    let args = wire.args.clone().unwrap_or_default();
+    if command.is_empty() && args.is_empty() && scope.on_host {
         let detail = "runtimeClassName \"host\" has no image to take a command from";
         errors.required(path, detail);
     }
-    argv
+    (command, args)
 }
 
 /// Where a container writes its last words to, and whether its log may stand in for them.
@@ -208,49 +235,20 @@ fn termination_message(
     }
 }
 
-/// A container's `imagePullPolicy`.
+/// A container's `imagePullPolicy`; the defaults have set one wherever there is an image.
 ///
 /// Upstream: validatePullPolicy.
-/// Shown by: containers_are_validated.
-fn pull_policy(wire: &api::Container, path: FieldPath, errors: &mut Errors) {
-    const POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
-    if let Some(policy) = filled(wire.image_pull_policy.as_ref())
-        && !POLICIES.contains(&policy)
-    {
-        errors.unsupported(path, policy, POLICIES);
-    }
-}
-
-/// The container's security context over the pod's.
-///
-/// Differs: that a container runs as root against `runAsNonRoot` is seen here, and not at its start: no
-/// image of the host class can name another user.
-/// Upstream: kubelet pkg/kubelet/kuberuntime, verifyRunAsNonRoot.
-/// Shown by: containers_are_validated.
-fn user(wire: &api::Container, scope: &Scope<'_>, path: &FieldPath, errors: &mut Errors) -> User {
-    let nothing = api::SecurityContext::default();
-    let context = wire.security_context.as_ref().unwrap_or(&nothing);
-    let own = super::pod::user(context.run_as_user, context.run_as_group, path, errors);
-    let user = User {
-        uid: own.uid.or(scope.user.user.uid),
-        gid: own.gid.or(scope.user.user.gid),
-    };
-    if context.run_as_non_root.or(scope.user.non_root) == Some(true) && scope.on_host {
-        match user.uid {
-            Some(0) => {
-                let detail = "container's runAsUser breaks non-root policy";
-                errors.invalid(path.field("runAsUser"), 0, detail);
-            }
-            None => {
-                errors.required(
-                    path.field("runAsUser"),
-                    "runAsNonRoot is set and runtimeClassName \"host\" runs as root",
-                );
-            }
-            Some(_) => {}
+/// Shown by: containers_are_validated, pull_policies_follow_the_tag.
+fn pull_policy(wire: &api::Container, path: FieldPath, errors: &mut Errors) -> PullPolicy {
+    match filled(wire.image_pull_policy.as_ref()) {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        Some("IfNotPresent") | None => PullPolicy::IfNotPresent,
+        Some(other) => {
+            errors.unsupported(path, other, &["Always", "IfNotPresent", "Never"]);
+            PullPolicy::IfNotPresent
         }
     }
-    user
 }
 
 /// Differs: upstream lets a relative directory through, and the container fails to start.

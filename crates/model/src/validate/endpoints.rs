@@ -6,12 +6,10 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::api::discovery::v1 as slice_api;
 
-use super::{Errors, filled, meta, name, names, port_number, protocol};
+use super::{Errors, NO_ADDRESS, filled, meta, name, names, port_number, protocol};
 use crate::field::{FieldError, FieldPath};
 use crate::id::Kind;
 use crate::pod::Meta;
-
-const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /// Endpoints: each subset has addresses, and ports with names if they are several.
 ///

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1 as api;
 use super::{Errors, handler};
 use crate::field::FieldPath;
 use crate::pod::Hook;
+use crate::signal;
 
 /// Both hooks of a container, as far as it has them.
 #[derive(Debug, Default)]
@@ -39,4 +40,28 @@ pub(super) fn hooks(
         post_start: hook(wire.post_start.as_ref(), "postStart"),
         pre_stop: hook(wire.pre_stop.as_ref(), "preStop"),
     }
+}
+
+/// `stopSignal`, which a pod may have that says that it is for Linux.
+///
+/// Upstream: validateStopSignal, behind the gate ContainerStopSignals.
+/// Shown by: stop_signals_are_read_and_validated.
+pub(super) fn stop_signal(
+    wire: &api::Lifecycle,
+    linux: bool,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> Option<i32> {
+    let name = wire.stop_signal.as_deref()?;
+    let path = path.field("stopSignal");
+    let number = signal::named(name);
+    if !linux {
+        let detail = "may not be set for containers with empty `spec.os.name`";
+        errors.forbidden(path, detail);
+    } else if number.is_none() {
+        let names = signal::names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        errors.unsupported(path, name, &names);
+    }
+    number
 }

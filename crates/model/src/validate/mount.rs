@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::Errors;
+use super::{Errors, filled};
 use crate::field::{FieldError, FieldPath};
 use crate::pod::{Volume, VolumeMount};
 
@@ -31,6 +31,7 @@ pub(super) fn volume_mounts(
             } else if volumes.iter().all(|volume| volume.name != wire.name) {
                 errors.add(FieldError::not_found(path.field("name"), &wire.name));
             }
+            let (sub_path, sub_path_expr) = sub_path(wire, &path, errors);
             let (path, text) = (path.field("mountPath"), wire.mount_path.as_str());
             if text.is_empty() {
                 errors.required(path, "");
@@ -45,9 +46,50 @@ pub(super) fn volume_mounts(
                 volume: wire.name.clone(),
                 path: PathBuf::from("/").join(text),
                 read_only: wire.read_only.unwrap_or_default(),
+                sub_path,
+                sub_path_expr,
             }
         })
         .collect()
+}
+
+/// `subPath` and `subPathExpr`, of which there is one at most.
+///
+/// Upstream: ValidateVolumeMounts.
+/// Differs: what is wrong is told of the mount, where upstream's path leaves its number out.
+/// Shown by: mounts_are_validated, sub_paths_are_read.
+fn sub_path(
+    wire: &api::VolumeMount,
+    path: &FieldPath,
+    errors: &mut Errors,
+) -> (Option<String>, Option<String>) {
+    let plain = filled(wire.sub_path.as_ref());
+    let expression = filled(wire.sub_path_expr.as_ref());
+    if let Some(plain) = plain {
+        descends(plain, &path.field("subPath"), errors);
+    }
+    if let Some(expression) = expression {
+        let path = path.field("subPathExpr");
+        if plain.is_some() {
+            let detail = "subPathExpr and subPath are mutually exclusive";
+            errors.invalid(path.clone(), expression, detail);
+        }
+        descends(expression, &path, errors);
+    }
+    (plain.map(str::to_owned), expression.map(str::to_owned))
+}
+
+/// A path below another.
+///
+/// Upstream: validateLocalDescendingPath.
+/// Shown by: mounts_are_validated, seccomp_profiles_are_validated.
+pub(super) fn descends(text: &str, path: &FieldPath, errors: &mut Errors) {
+    if text.starts_with('/') {
+        errors.invalid(path.clone(), text, "must be a relative path");
+    }
+    if text.split('/').any(|part| part == "..") {
+        errors.invalid(path.clone(), text, "must not contain '..'");
+    }
 }
 
 /// What is wrong with a path that is not [`below_root`].

@@ -40,6 +40,23 @@ pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
     wrong
 }
 
+/// A domain to search in: a subdomain, whose labels may have `_` in them, also at their beginning.
+///
+/// Upstream: IsDNS1123SubdomainWithUnderscore.
+/// Shown by: names_are_right_or_wrong_as_upstream_has_it, what_a_resolver_takes_is_limited.
+pub(super) fn search_domain(text: &str) -> Vec<String> {
+    let mut wrong = too_long(text, 253, "characters");
+    if !text.split('.').all(is_search_label) {
+        wrong.push(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or \
+             '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
+             validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        );
+    }
+    wrong
+}
+
 /// A label of RFC 1035, which begins with a letter.
 ///
 /// Upstream: IsDNS1035Label.
@@ -213,6 +230,11 @@ fn is_dns_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
+fn is_search_label(text: &str) -> bool {
+    let text = text.strip_prefix('_').unwrap_or(text);
+    is_dns_label(&text.replace('_', "-"))
+}
+
 fn is_dns_subdomain(text: &str) -> bool {
     text.split('.').all(is_dns_label)
 }
@@ -234,7 +256,7 @@ mod tests {
     fn names_are_right_or_wrong_as_upstream_has_it() {
         type Check = fn(&str) -> Vec<String>;
         let long = "a".repeat(64);
-        let tables: [(Check, &[&str], &[&str]); 8] = [
+        let tables: [(Check, &[&str], &[&str]); 9] = [
             (
                 dns_label,
                 &["a", "a-b", "0"],
@@ -244,6 +266,11 @@ mod tests {
                 dns_subdomain,
                 &["a", "a.b-c.0"],
                 &["", ".", "a..b", "a.", "A", "a.-b"],
+            ),
+            (
+                search_domain,
+                &["a", "_a.b_c.0", "a._b-_c"],
+                &["", "a.", "__a", "a_", "-a", "_", "A", "a..b"],
             ),
             (
                 dns_1035_label,

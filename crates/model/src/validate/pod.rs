@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, NEGATIVE, annotation, container, filled, meta, names, port, restart, volume};
+use super::{
+    Errors, NEGATIVE, annotation, container, dns, filled, meta, names, numbered, port, restart,
+    security, volume,
+};
 use crate::field::{FieldError, FieldPath};
 use crate::id::{Kind, PodUid};
-use crate::pod::{Container, Deletion, Pod, User, Volume};
-
-/// Highest uid and gid.
-///
-/// Upstream: apimachinery pkg/util/validation/validation.go, maxUserID.
-/// Shown by: containers_are_validated.
-const MAX_ID: u32 = i32::MAX.unsigned_abs();
+use crate::pod::{Container, Deletion, Pod, Volume};
+use crate::security::Namespaces;
 
 /// Bytes of a host name in Linux.
 const HOSTNAME_LIMIT: usize = 63;
@@ -36,16 +34,23 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
     );
     let on_host = runtime_class(spec, &path, errors);
     let host_network = spec.host_network.unwrap_or_default();
+    let mut about_security = Errors::default();
+    let (security, defaults) = security::of_pod(spec, &path, &mut about_security);
     let grace = grace(spec, path.field("terminationGracePeriodSeconds"), errors);
     let scope = container::Scope {
         volumes: &volumes,
         host_network,
         on_host,
         grace,
-        user: user_defaults(spec, &path.field("securityContext"), errors),
+        linux: is_linux(spec),
+        security: &defaults,
     };
     let (mut init_containers, mut containers) = containers(spec, &scope, &path, errors);
     let restart_policy = restart::of_pod(spec, path.field("restartPolicy"), errors);
+    let dns_policy = dns::policy(spec, path.field("dnsPolicy"), errors);
+    errors.append(about_security);
+    let dns_config = spec.dns_config.as_ref();
+    let dns = dns::config(dns_config, dns_policy, &path.field("dnsConfig"), errors);
     let readiness_gates = readiness_gates(spec, &path.field("readinessGates"), errors);
     let active_deadline = active_deadline(spec, path.field("activeDeadlineSeconds"), errors);
     let hostname = filled(spec.hostname.as_ref());
@@ -55,6 +60,8 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
             errors.invalid_each(&path.field(name), value, names::dns_label(value));
         }
     }
+    let aliases = spec.host_aliases.as_deref().unwrap_or_default();
+    let host_aliases = dns::host_aliases(aliases, &path.field("hostAliases"), errors);
 
     annotation::refine(
         &meta.annotations,
@@ -81,6 +88,16 @@ pub(crate) fn pod(wire: &api::Pod, errors: &mut Errors) -> Pod {
             .unwrap_or("default")
             .to_owned(),
         enable_service_links: spec.enable_service_links.unwrap_or(true),
+        on_host,
+        namespaces: Namespaces {
+            host_pid: spec.host_pid.unwrap_or_default(),
+            host_ipc: spec.host_ipc.unwrap_or_default(),
+            one_pid: spec.share_process_namespace.unwrap_or_default(),
+        },
+        security,
+        dns,
+        host_aliases,
+        image_pull_secrets: pull_secrets(spec),
         deletion: deletion(wire, termination_grace_period),
         meta,
     }
@@ -101,9 +118,7 @@ fn containers(
     let regular = numbered(&spec.containers, &list)
         .map(|(wire, path)| container::regular(wire, scope, &mut taken, &path, errors))
         .collect();
-    if scope.host_network {
-        port::meet(numbered(&spec.containers, &list), errors);
-    }
+    port::meet(numbered(&spec.containers, &list), errors);
     let wire = spec.init_containers.as_deref().unwrap_or_default();
     let init = numbered(wire, &path.field("initContainers"))
         .map(|(wire, path)| container::init(wire, scope, &mut taken, &path, errors))
@@ -112,12 +127,6 @@ fn containers(
         port::are_host_ports(numbered(&spec.containers, &list), errors);
     }
     (init, regular)
-}
-
-/// The elements of a list, each with its path.
-fn numbered<'a, T>(list: &'a [T], path: &FieldPath) -> impl Iterator<Item = (&'a T, FieldPath)> {
-    let paths = (0..).map(|index| path.index(index));
-    list.iter().zip(paths)
 }
 
 /// `terminationGracePeriodSeconds`, unless it is wrong.
@@ -170,61 +179,32 @@ fn volumes(wire: &[api::Volume], path: &FieldPath, errors: &mut Errors) -> Vec<V
         .collect()
 }
 
-/// Whether the pod runs on the host's own files.
+/// The Secrets that images are pulled with; a name that is empty is none.
+fn pull_secrets(spec: &api::PodSpec) -> Vec<String> {
+    let wire = spec.image_pull_secrets.iter().flatten();
+    wire.map(|secret| secret.name.clone())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// Whether the pod says that it is for Linux; it can be for no other, but need not say so.
+fn is_linux(spec: &api::PodSpec) -> bool {
+    spec.os.as_ref().is_some_and(|os| os.name == "linux")
+}
+
+/// Whether the pod runs on the host's own files: the class `host`. Without a class it runs on the files of
+/// its images.
+///
+/// Upstream: plugin/pkg/admission/runtimeclass/admission.go, prepareObjects (a class that is not there).
+/// Shown by: a_class_is_the_host_or_none.
 fn runtime_class(spec: &api::PodSpec, path: &FieldPath, errors: &mut Errors) -> bool {
     let path = path.field("runtimeClassName");
     match filled(spec.runtime_class_name.as_ref()) {
         Some("host") => return true,
         Some(other) => errors.add(FieldError::not_found(path, other)),
-        None => errors.required(
-            path,
-            "images are not carried out yet; set runtimeClassName: host or use --default-runtime-class host",
-        ),
+        None => {}
     }
     false
-}
-
-/// What the pod's security context says for all its containers.
-fn user_defaults(
-    spec: &api::PodSpec,
-    path: &FieldPath,
-    errors: &mut Errors,
-) -> container::UserDefaults {
-    let Some(context) = &spec.security_context else {
-        return container::UserDefaults::default();
-    };
-    container::UserDefaults {
-        user: user(context.run_as_user, context.run_as_group, path, errors),
-        non_root: context.run_as_non_root,
-    }
-}
-
-/// `runAsUser` and `runAsGroup` of a security context.
-///
-/// Upstream: ValidatePodSecurityContext, ValidateSecurityContext.
-/// Shown by: the_spec_is_validated, containers_are_validated.
-pub(super) fn user(
-    uid: Option<i64>,
-    gid: Option<i64>,
-    path: &FieldPath,
-    errors: &mut Errors,
-) -> User {
-    let mut id = |value: Option<i64>, name: &'static str| {
-        let value = value?;
-        let id = u32::try_from(value).ok().filter(|id| *id <= MAX_ID);
-        if id.is_none() {
-            errors.invalid(
-                path.field(name),
-                value,
-                &format!("must be between 0 and {MAX_ID}, inclusive"),
-            );
-        }
-        id
-    };
-    User {
-        uid: id(uid, "runAsUser"),
-        gid: id(gid, "runAsGroup"),
-    }
 }
 
 fn deletion(wire: &api::Pod, grace: Duration) -> Option<Deletion> {

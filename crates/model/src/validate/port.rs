@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Errors, filled, names, port_number, protocol};
+use super::{Errors, address, filled, names, port_number, protocol};
 use crate::field::{FieldError, FieldPath};
-use crate::pod::ContainerPort;
+use crate::pod::{ContainerPort, Protocol};
 
 /// A container's ports: numbers, and names that no two share. `host_network` is the pod's.
 ///
 /// Upstream: validateContainerPorts.
-/// Shown by: containers_are_validated, the_spec_is_validated.
+/// Differs: a `hostIP` that is no address is refused; upstream does not check it, and the runtime fails. Host
+/// ports of UDP and SCTP are not carried out.
+/// Shown by: containers_are_validated, the_spec_is_validated, host_ports_are_read.
 pub(super) fn ports(
     wire: &api::Container,
     host_network: bool,
@@ -38,31 +40,33 @@ pub(super) fn ports(
                 }
                 number => port_number(number, path.field("containerPort"), errors),
             };
-            match wire.host_port.unwrap_or(0) {
-                0 => {}
-                // It would have to be opened on the host; with the host's network it is the port itself.
-                _ if !host_network => {
-                    errors.add(FieldError::not_carried_out(path.field("hostPort")));
-                }
-                number => {
-                    port_number(number, path.field("hostPort"), errors);
-                }
-            }
+            let host_port = wire.host_port.filter(|number| *number != 0);
+            let host_port =
+                host_port.map(|number| port_number(number, path.field("hostPort"), errors));
+            let host_ip = filled(wire.host_ip.as_ref())
+                .and_then(|text| address(text, path.field("hostIP"), errors));
             let protocol = protocol(
                 filled(wire.protocol.as_ref()),
                 path.field("protocol"),
                 errors,
             );
+            // With the host's network it is the port itself; else it has to be opened on the host.
+            let host_port = host_port.filter(|_| !host_network);
+            if host_port.is_some() && protocol != Protocol::Tcp {
+                errors.add(FieldError::not_carried_out(path.field("hostPort")));
+            }
             ContainerPort {
                 name: name.map(str::to_owned),
                 number,
                 protocol,
+                host_port,
+                host_ip: host_port.and(host_ip),
             }
         })
         .collect()
 }
 
-/// With the host's network, no two of some containers' host ports may be the same.
+/// No two of some containers' host ports may be the same.
 ///
 /// Upstream: checkHostPortConflicts, AccumulateUniqueHostPorts.
 /// Shown by: host_ports_meet_among_regular_containers_and_inside_an_init_container.

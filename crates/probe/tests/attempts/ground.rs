@@ -152,6 +152,19 @@ impl Runtime for Host {
         }
         Ok(socket)
     }
+
+    async fn bind(
+        &self,
+        pod: &PodUid,
+        _address: SocketAddr,
+        _transport: probelet_runtime::Transport,
+    ) -> Result<OwnedFd, RuntimeError> {
+        Err(RuntimeError::NoPod(pod.clone()))
+    }
+
+    async fn usage(&self, pod: &PodUid) -> Result<probelet_runtime::PodUsage, RuntimeError> {
+        Err(RuntimeError::NoPod(pod.clone()))
+    }
 }
 
 /// A container whose port `http` is `port`.
@@ -159,7 +172,10 @@ pub(crate) fn container(port: u16) -> Container {
     Container {
         name: "c".into(),
         image: String::new(),
-        argv: vec!["/bin/true".to_owned()],
+        pull_policy: probelet_model::pod::PullPolicy::default(),
+        command: vec!["/bin/true".to_owned()],
+        args: Vec::new(),
+        security: probelet_model::security::Security::default(),
         working_dir: None,
         env: vec![EnvVar {
             name: "A".to_owned(),
@@ -169,6 +185,8 @@ pub(crate) fn container(port: u16) -> Container {
             name: Some("http".to_owned()),
             number: port,
             protocol: Protocol::Tcp,
+            host_port: None,
+            host_ip: None,
         }],
         volume_mounts: Vec::new(),
         user: User::default(),
@@ -177,6 +195,7 @@ pub(crate) fn container(port: u16) -> Container {
         liveness: None,
         post_start: None,
         pre_stop: None,
+        stop_signal: None,
         restart_policy: None,
         restart_rules: Vec::new(),
         env_from: Vec::new(),

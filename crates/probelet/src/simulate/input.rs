@@ -90,7 +90,7 @@ impl Manifests {
                 Object::Pod(pod) => groups.push(Group {
                     owner: subject.owner,
                     origin: subject.origin,
-                    pod,
+                    pod: *pod,
                     count: subject.replicas.unwrap_or(1),
                 }),
                 Object::Service(service) => services.push(service),

@@ -125,7 +125,7 @@ fn addresses(subsets: &[EndpointSubset]) -> (String, String) {
     (ready, not_ready)
 }
 
-fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].len()]).max().unwrap_or(0)

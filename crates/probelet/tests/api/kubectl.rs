@@ -68,5 +68,6 @@ conversations! {
     patches
     services
     streams
+    top
     wrong
 }

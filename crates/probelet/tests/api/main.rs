@@ -6,9 +6,12 @@
 #![cfg(test)]
 
 mod durability;
+mod image;
+mod images;
 mod kube_rs;
 mod kubectl;
 mod manifests;
 mod node;
+mod nothing_left;
 mod python;
 mod transcript;

@@ -107,17 +107,17 @@ fn a_field_that_is_not_carried_out_is_named_and_nothing_of_its_object_is_there()
     assert_eq!(applied.code, Some(1));
     assert_eq!(
         applied.text,
-        "The Pod \"limited\" is invalid: spec.containers[0].resources.limits: not carried out yet\n"
+        "The Pod \"limited\" is invalid: spec.containers[0].resources.limits[ephemeral-storage]: not carried out yet\n"
     );
     let in_template = "kubectl create deployment limited --image=x --dry-run=client -o yaml -- sleep 9 \
-         | sed 's/resources: {}/resources: {limits: {cpu: 1}}/' \
+         | sed 's/resources: {}/resources: {limits: {ephemeral-storage: 1Gi}}/' \
          | kubectl apply --server-side -f -";
     let applied = node.shell(in_template);
     assert_eq!(applied.code, Some(1));
     assert!(
-        applied
-            .text
-            .contains("spec.template.spec.containers[0].resources.limits: not carried out yet"),
+        applied.text.contains(
+            "spec.template.spec.containers[0].resources.limits[ephemeral-storage]: not carried out yet"
+        ),
         "{}",
         applied.text
     );

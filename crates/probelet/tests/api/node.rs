@@ -1,5 +1,8 @@
 //! A node of its own for one conversation, and the shell that its commands run in.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,13 +14,27 @@ use tempfile::TempDir;
 const PATIENCE: u32 = 12_000;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// How long one command may take; `kubectl` waits for ever where nothing comes.
-const LONGEST_COMMAND: &str = "60";
+const LONGEST_COMMAND: u32 = 60;
 /// The first that can `wait --for=create`, and forwards ports over WebSocket.
 const OLDEST_KUBECTL_MINOR: u32 = 31;
+/// The ordinary user that root becomes.
+const NOBODY: u32 = 65534;
+
+/// What a node is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Pods that name no runtime class run on the host's files; as whoever runs the tests.
+    Host,
+    /// Pods run their images; as whoever runs the tests.
+    Images,
+    /// The same as an ordinary user; root alone can become one.
+    ImagesAsNobody,
+}
 
 /// A node with nothing on it.
 pub(crate) struct Node {
     work: TempDir,
+    sort: Sort,
     agent: Child,
 }
 
@@ -31,10 +48,21 @@ pub(crate) struct Said {
 
 impl Node {
     pub(crate) fn start() -> Self {
+        Self::start_as(Sort::Host)
+    }
+
+    pub(crate) fn start_as(sort: Sort) -> Self {
         kubectl_is_new_enough();
         let work = TempDir::with_prefix("probelet-api-").unwrap();
-        let agent = agent(work.path());
-        let mut node = Self { work, agent };
+        if sort == Sort::ImagesAsNobody {
+            chown(work.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            // The one that was built may lie where others cannot look.
+            let program = work.path().join("probelet");
+            std::fs::copy(env!("CARGO_BIN_EXE_probelet"), &program).unwrap();
+            std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        }
+        let agent = agent(work.path(), sort);
+        let mut node = Self { work, sort, agent };
         node.wait_until_it_listens();
         let said = node.shell("kubectl get --raw /readyz");
         assert_eq!(said.code, Some(0), "{}\n{}", said.text, node.log());
@@ -51,7 +79,7 @@ impl Node {
     pub(crate) fn start_again(&mut self) {
         // The next one listens elsewhere.
         std::fs::remove_file(self.kubeconfig()).unwrap();
-        self.agent = agent(self.work.path());
+        self.agent = agent(self.work.path(), self.sort);
         self.wait_until_it_listens();
     }
 
@@ -70,15 +98,32 @@ impl Node {
         }
     }
 
-    /// Runs a command in the shell, with this node's kubeconfig and the directory of manifests as its own.
+    /// Runs a command in the shell as the node's user, with its kubeconfig, and in the directory of manifests or,
+    /// as another user, the one beside the data directory.
     pub(crate) fn shell(&self, command: &str) -> Said {
+        self.shell_within(command, LONGEST_COMMAND)
+    }
+
+    /// The same for one that may take so many seconds.
+    pub(crate) fn shell_within(&self, command: &str, seconds: u32) -> Said {
         let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/files");
-        let output = Command::new("timeout")
-            .args(["--kill-after=5", LONGEST_COMMAND, "bash", "-c", command])
-            .current_dir(files)
+        let mut timeout = Command::new("timeout");
+        let dir = match self.sort {
+            Sort::Host | Sort::Images => files.as_path(),
+            Sort::ImagesAsNobody => self.work(),
+        };
+        let output = become_user(&mut timeout, self.sort)
+            .args([
+                "--kill-after=5",
+                &seconds.to_string(),
+                "bash",
+                "-c",
+                command,
+            ])
+            .current_dir(dir)
             .env("KUBECONFIG", self.kubeconfig())
             .env("PROBELET_DATA_DIR", self.data_dir())
-            .env("PROBELET", env!("CARGO_BIN_EXE_probelet"))
+            .env("PROBELET", program(self.work(), self.sort))
             .env("HOME", self.work.path())
             .env("TMP", self.work.path())
             .env("EDITOR", "false")
@@ -96,7 +141,7 @@ impl Node {
 
     /// Everything is stopped and gone.
     pub(crate) fn finish(mut self) {
-        let output = probelet(self.work.path(), "down")
+        let output = probelet(self.work.path(), self.sort, "down")
             .arg("--delete")
             .output()
             .unwrap();
@@ -118,7 +163,17 @@ impl Node {
         self.data_dir().join("kubeconfig")
     }
 
-    fn data_dir(&self) -> PathBuf {
+    /// A directory beside the data directory.
+    pub(crate) fn work(&self) -> &Path {
+        self.work.path()
+    }
+
+    /// The agent's process.
+    pub(crate) fn agent(&self) -> u32 {
+        self.agent.id()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.work.path().join("data")
     }
 }
@@ -127,7 +182,9 @@ impl Drop for Node {
     /// After a failure nothing may be left running either.
     fn drop(&mut self) {
         if matches!(self.agent.try_wait(), Ok(None)) {
-            let _stopped = probelet(self.work.path(), "down").arg("--delete").output();
+            let _stopped = probelet(self.work.path(), self.sort, "down")
+                .arg("--delete")
+                .output();
             if let Some(pid) = Pid::from_raw(self.agent.id().cast_signed()) {
                 let _gone_already = kill_process(pid, Signal::KILL);
             }
@@ -154,24 +211,44 @@ fn kubectl_is_new_enough() {
     );
 }
 
-fn probelet(work: &Path, subcommand: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_probelet"));
-    command
+fn program(work: &Path, sort: Sort) -> PathBuf {
+    match sort {
+        Sort::Host | Sort::Images => env!("CARGO_BIN_EXE_probelet").into(),
+        Sort::ImagesAsNobody => work.join("probelet"),
+    }
+}
+
+fn become_user(command: &mut Command, sort: Sort) -> &mut Command {
+    match sort {
+        Sort::Host | Sort::Images => command,
+        Sort::ImagesAsNobody => command.uid(NOBODY).gid(NOBODY),
+    }
+}
+
+fn probelet(work: &Path, sort: Sort, subcommand: &str) -> Command {
+    let mut command = Command::new(program(work, sort));
+    become_user(&mut command, sort)
         .arg(subcommand)
         .arg("--data-dir")
         .arg(work.join("data"))
+        // Nothing of this host's network is touched.
+        .env("PROBELET_EGRESS", "none")
         .current_dir(work);
     command
 }
 
-fn agent(work: &Path) -> Child {
+fn agent(work: &Path, sort: Sort) -> Child {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(work.join("agent.log"))
         .unwrap();
-    probelet(work, "up")
-        .args(["--default-runtime-class", "host", "--api-port", "0"])
+    let mut command = probelet(work, sort, "up");
+    if sort == Sort::Host {
+        command.args(["--default-runtime-class", "host"]);
+    }
+    command
+        .args(["--api-port", "0"])
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -85,7 +85,7 @@ impl Spec {
         };
         let loaded = manifest::load(&[source], &Options::default()).unwrap();
         match loaded.objects.into_iter().next().unwrap().object {
-            Object::Pod(pod) => pod,
+            Object::Pod(pod) => *pod,
             other => panic!("{other:?}"),
         }
     }
@@ -308,7 +308,7 @@ fn kill(grace: u64, hook: &str, goes: &str) -> [Duration; 2] {
         "duration: 60s\ncontainers:\n  c:\n    runs:\n    - onTerm: {{ignore: true}}\n      preStop: {goes}\n      \
          exec: [{{exitCode: 1}}]\n"
     );
-    let pods = [pod];
+    let pods = [*pod];
     let scenario = Scenario::read("s.yaml", &scenario, &pods).unwrap();
     let mut failed = None;
     for record in Simulation::new(pods.to_vec(), Vec::new(), &scenario, None) {

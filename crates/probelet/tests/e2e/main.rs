@@ -30,6 +30,8 @@ mod logs;
 #[cfg(test)]
 mod milliseconds;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod orphans;
 #[cfg(test)]
 mod output;

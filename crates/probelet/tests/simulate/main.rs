@@ -236,7 +236,7 @@ fn a_deployment_is_as_many_pods_as_it_says() {
         .replace("metadata: {name: web, labels", "metadata: {labels")
         .replace(
             "periodSeconds: 10}",
-            "periodSeconds: 10}\n    resources: {limits: {cpu: 1}}",
+            "periodSeconds: 10}\n    resources: {limits: {ephemeral-storage: 1Gi}}",
         );
     let template = template.replace('\n', "\n    ");
     let text = format!(
@@ -253,7 +253,7 @@ fn a_deployment_is_as_many_pods_as_it_says() {
     assert!(said.out.contains("connection refused"));
     assert_eq!(
         said.err,
-        "note: pod.yaml:1:1: not simulated: spec.template.spec.containers[0].resources.limits\n"
+        "note: pod.yaml:1:1: not simulated: spec.template.spec.containers[0].resources.limits[ephemeral-storage]\n"
     );
 
     let none = text.replace("replicas: 2", "replicas: 0");

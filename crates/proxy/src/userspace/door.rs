@@ -64,6 +64,13 @@ impl Door {
         })
     }
 
+    /// A socket that is bound to `address` already, by its number. The door is closed.
+    pub(super) fn adopt(socket: OwnedFd, address: SocketAddr) -> Self {
+        let door = Self { socket, address };
+        door.close();
+        door
+    }
+
     /// Where it is.
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
@@ -118,6 +125,14 @@ impl Door {
         rustix::net::listen(&self.socket, BACKLOG).inspect_err(|_| {
             let _ = sockopt::set_socket_reuseaddr(&self.socket, false);
         })
+    }
+}
+
+impl Drop for Door {
+    /// The task behind an open door may hold the socket for a moment longer. It is in nobody's way.
+    fn drop(&mut self) {
+        self.close();
+        let _not_in_the_way = sockopt::set_socket_reuseaddr(&self.socket, true);
     }
 }
 

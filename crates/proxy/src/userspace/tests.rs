@@ -1,6 +1,7 @@
 //! Real connections over loopback.
 
 mod exhausted;
+mod pods;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -80,6 +81,7 @@ fn service(name: &str, listen: &[SocketAddr], backends: &[&Backend]) -> ServiceP
     };
     ServicePlan {
         key: key(name),
+        ip: Ipv4Addr::new(127, 213, 255, 1),
         ports: vec![port],
         not_carried: Vec::new(),
     }
@@ -128,7 +130,7 @@ async fn refused(address: SocketAddr) -> bool {
 #[tokio::test]
 async fn traffic_follows_readiness_at_the_next_connection() {
     let (a, b) = (Server::start("a").await, Server::start("b").await);
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[])));
     assert!(refused(at).await, "no backend yet");
     for _ in 0..20 {
@@ -151,7 +153,7 @@ async fn ready_backends_take_turns() {
         Server::start("b").await,
         Server::start("c").await,
     ];
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&servers.each_ref().map(|server| &server.backend))));
     let mut heard = Vec::new();
     for _ in 0..9 {
@@ -173,7 +175,7 @@ async fn a_backend_that_cannot_be_reached_is_passed_over() {
         Server::start("alive").await,
         Server::start("dead").await.stop().await,
     );
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&dead, &alive.backend])));
     for _ in 0..4 {
         assert_eq!(hear(at).await.unwrap(), "alive");
@@ -189,7 +191,7 @@ async fn a_backend_that_cannot_be_reached_is_passed_over() {
 #[tokio::test]
 async fn each_end_can_finish_before_the_other() {
     let server = Server::start("hello ").await;
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&server.backend])));
     within(async {
         let mut stream = TcpStream::connect(at).await.unwrap();
@@ -213,7 +215,7 @@ async fn a_server_that_breaks_off_breaks_off_for_the_client() {
         port: there.port(),
         pod: "rude".into(),
     };
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&backend])));
     let mut client = TcpStream::connect(at).await.unwrap();
     let (server, _) = within(listener.accept()).await.unwrap();
@@ -229,7 +231,7 @@ async fn a_server_that_breaks_off_breaks_off_for_the_client() {
 async fn much_data_arrives_whole_both_ways() {
     const SIZE: usize = 8 << 20;
     let server = Server::start("").await;
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&server.backend])));
     let sent: Vec<u8> = (0..SIZE)
         .map(|at| u8::try_from(at * 31 % 251).unwrap())
@@ -259,7 +261,7 @@ async fn much_data_arrives_whole_both_ways() {
 #[tokio::test]
 async fn a_standing_connection_outlives_readiness_and_the_service() {
     let server = Server::start("x").await;
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&server.backend])));
     let mut client = TcpStream::connect(at).await.unwrap();
     assert_eq!(within(client.read_u8()).await.unwrap(), b'x');
@@ -279,7 +281,7 @@ async fn a_standing_connection_outlives_readiness_and_the_service() {
 #[tokio::test]
 async fn shutdown_leaves_nothing() {
     let server = Server::start("x").await;
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let plan = Plan {
         services: vec![
             service("a", &[any(21)], &[&server.backend]),
@@ -291,6 +293,7 @@ async fn shutdown_leaves_nothing() {
     let connect = Arc::downgrade(&proxy.connect);
     let _standing = TcpStream::connect(address(&applied)).await.unwrap();
     within(proxy.shutdown()).await;
+    drop(proxy);
     for port in applied.ports {
         let at = port.address.unwrap();
         assert!(refused(at).await);
@@ -305,7 +308,7 @@ async fn shutdown_leaves_nothing() {
 #[tokio::test]
 async fn dropping_it_closes_the_ports_at_once() {
     let server = Server::start("x").await;
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&server.backend])));
     drop(proxy);
     assert!(refused(at).await);
@@ -314,7 +317,7 @@ async fn dropping_it_closes_the_ports_at_once() {
 #[tokio::test]
 async fn two_services_with_the_same_port_have_an_address_each() {
     let (a, b) = (Server::start("a").await, Server::start("b").await);
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let first = proxy.apply(&Plan {
         services: vec![service("a", &[any(31)], &[&a.backend])],
     });
@@ -346,7 +349,7 @@ async fn a_port_taken_by_somebody_else_leads_to_another_and_back_after_a_restart
             services: vec![service("web", &listen, &[&server.backend])],
         }
     };
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&plan(None)));
     assert_eq!(at.ip(), wished.ip());
     assert_ne!(at.port(), wished.port());
@@ -358,7 +361,7 @@ async fn a_port_taken_by_somebody_else_leads_to_another_and_back_after_a_restart
         "no address changes under a client"
     );
     within(proxy.shutdown()).await;
-    let mut again = Userspace::new(Host);
+    let again = Userspace::new(Host, 100);
     assert_eq!(
         address(&again.apply(&plan(Some(at)))),
         at,
@@ -378,7 +381,7 @@ async fn a_port_without_any_address_is_reported_and_tried_again() {
             service("b", &[any(52)], &[&server.backend]),
         ],
     };
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let applied = proxy.apply(&plan);
     let error = applied.ports[0].address.clone().unwrap_err();
     assert!(
@@ -402,9 +405,9 @@ async fn a_port_without_any_address_is_reported_and_tried_again() {
 #[tokio::test]
 async fn above_the_limit_a_client_waits_for_its_turn() {
     let server = Server::start("x").await;
-    let mut proxy = Userspace {
+    let proxy = Userspace {
         connections: 2,
-        ..Userspace::new(Host)
+        ..Userspace::new(Host, 100)
     };
     let at = address(&proxy.apply(&web(&[&server.backend])));
     let mut served = Vec::new();
@@ -414,7 +417,7 @@ async fn above_the_limit_a_client_waits_for_its_turn() {
         served.push(client);
     }
     let mut third = TcpStream::connect(at).await.unwrap();
-    let route = Arc::clone(&proxy.ports.values().next().unwrap().route);
+    let route = Arc::clone(&proxy.state().ports.values().next().unwrap().route);
     assert_eq!(route.room.available_permits(), 0);
     assert_eq!(
         third.try_read(&mut [0]).unwrap_err().kind(),
@@ -427,7 +430,7 @@ async fn above_the_limit_a_client_waits_for_its_turn() {
 #[tokio::test]
 async fn clients_keep_coming_while_backends_change() {
     let (a, b) = (Server::start("a").await, Server::start("b").await);
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let at = address(&proxy.apply(&web(&[&a.backend])));
     let clients = tokio::spawn(async move {
         let mut heard = [0, 0];

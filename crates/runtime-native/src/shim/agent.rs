@@ -116,7 +116,7 @@ impl Agents {
             inbox,
             outbox: Outbox::default(),
         });
-        self.tell(&Message::Record(record()));
+        self.tell(&Message::Record(Box::new(record())));
     }
 
     fn read(&mut self) -> Vec<(Asker, Call, Vec<OwnedFd>)> {

@@ -22,6 +22,7 @@ use std::path::{Component, Path, PathBuf};
 use probelet_model::time::Wall;
 use probelet_runtime::{VolumeFile, VolumeFiles};
 
+use super::ownership;
 use crate::{layout, text};
 
 const DATA: &str = "..data";
@@ -41,11 +42,13 @@ pub(super) enum WriteError {
 }
 
 /// Makes `files` the content of the volume at `place`, an existing directory. Does nothing if it is that
-/// already. Answers with the directory that has been replaced, if there was one.
+/// already. Answers with the directory that has been replaced, if there was one. With `group`, the volume
+/// belongs to it.
 pub(super) fn write(
     place: &Path,
     files: &VolumeFiles,
     now: Wall,
+    group: Option<u32>,
 ) -> Result<Option<PathBuf>, WriteError> {
     let files = by_path(files)?;
     let old = match fs::read_link(place.join(DATA)) {
@@ -64,7 +67,9 @@ pub(super) fn write(
         return Ok(None);
     }
     let new = make_stamped(place, now)?;
-    let swapped = write_all(&new, &files).and_then(|()| swap(place, &new));
+    let swapped = write_all(&new, &files)
+        .and_then(|()| group.map_or(Ok(()), |gid| ownership::give(place, gid, true)))
+        .and_then(|()| swap(place, &new));
     if let Err(error) = swapped {
         let _half_written = layout::remove_tree(&new);
         return Err(error.into());
@@ -287,7 +292,7 @@ mod tests {
             ("user//deep/x", 0o4755, "three"),
             ("key", 0o640, "later wins"),
         ]);
-        assert_eq!(write(place, &content, NOW).unwrap(), None);
+        assert_eq!(write(place, &content, NOW, None).unwrap(), None);
         let stamped = "..2026_11_28_10_00_00.000000005";
         assert_eq!(
             list(place),
@@ -314,17 +319,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path();
         let one = files(&[("a", 0o644, "1"), ("gone/x", 0o644, "1"), ("b", 0o644, "")]);
-        write(place, &one, NOW).unwrap();
+        write(place, &one, NOW, None).unwrap();
         let before = list(place);
-        assert_eq!(write(place, &one, Wall(NOW.0 + 9)).unwrap(), None);
+        assert_eq!(write(place, &one, Wall(NOW.0 + 9), None).unwrap(), None);
         assert_eq!(list(place), before, "nothing has changed");
 
         let unwritable = files(&[("a", 0o644, "2"), ("a/b", 0o644, "2")]);
-        write(place, &unwritable, Wall(NOW.0 + 9)).unwrap_err();
+        write(place, &unwritable, Wall(NOW.0 + 9), None).unwrap_err();
         assert_eq!(list(place), before, "nothing is left of what failed");
 
         let two = files(&[("a", 0o644, "2"), ("new", 0o644, "2"), ("b", 0o644, "")]);
-        let old = write(place, &two, NOW).unwrap().unwrap();
+        let old = write(place, &two, NOW, None).unwrap().unwrap();
         assert_eq!(old, place.join("..2026_11_28_10_00_00.000000005"));
         assert_eq!(fs::read_to_string(old.join("a")).unwrap(), "1");
         remove_replaced(place).unwrap();
@@ -341,7 +346,7 @@ mod tests {
         );
         assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "2");
 
-        write(place, &VolumeFiles::default(), NOW).unwrap();
+        write(place, &VolumeFiles::default(), NOW, None).unwrap();
         remove_replaced(place).unwrap();
         assert_eq!(list(place).len(), 2, "all keys have gone");
     }

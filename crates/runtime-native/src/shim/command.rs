@@ -169,6 +169,12 @@ impl<'a> StandardStreams<'a> {
 /// `/dev/null`.
 pub(super) fn prepare(streams: &StandardStreams<'_>) -> Result<(), CommandError> {
     sys::set_signals(Signals::Default);
+    umask(rustix::fs::Mode::from_raw_mode(0o022));
+    take_streams(streams)
+}
+
+/// The same for one whose signals and umask are as they should be.
+pub(super) fn take_streams(streams: &StandardStreams<'_>) -> Result<(), CommandError> {
     // Fails only for the leader of a group, which a fresh child never is.
     let _already = setsid();
     let attempt = || {
@@ -180,7 +186,6 @@ pub(super) fn prepare(streams: &StandardStreams<'_>) -> Result<(), CommandError>
         if streams.on_terminal {
             ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
-        umask(rustix::fs::Mode::from_raw_mode(0o022));
         sys::close_range_from(3, true)
     };
     attempt().map_err(CommandError::Streams)

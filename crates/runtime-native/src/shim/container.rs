@@ -4,13 +4,14 @@
 //! because the kernel lets an init end only after every other process of its pid namespace.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use probelet_model::time::{Mono, Wall};
 use probelet_runtime::{
     ContainerConfig, ContainerRecord, Exit, StartContainerError, Started, Streams,
 };
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -19,18 +20,22 @@ use rustix::process::Signal;
 use super::Asker;
 use super::attachments::Attachments;
 use super::command::Environment;
+use super::confinement::Confinement;
+use super::descendants::{self, Files};
 use super::exec::read_to_end;
 use super::identity::{Identity, Privilege};
 use super::init::{self, FromInit, Setting};
 use super::logs::{Log, Stream};
 use super::pipes::{NearEnds, Pipes};
-use super::rootfs::{self, Mount, Plan};
-use super::{note, reap, volumes};
+use super::runner::{self, Runner};
+use super::sandbox::Sandbox;
+use super::{note, plan, reap};
+use crate::cgroup::{ContainerCgroup, PodCgroup};
 use crate::last_words;
 use crate::layout::{self, ContainerFile, PodDir};
 use crate::process::{self, ProcessId};
 use crate::protocol::ShimConfig;
-use crate::sys::{self, Child, Fresh};
+use crate::sys::{self, Child};
 use crate::{clock, text, wire};
 
 /// A container with processes.
@@ -38,6 +43,13 @@ pub(super) struct Container {
     pub(super) config: ContainerConfig,
     init: Child,
     init_id: ProcessId,
+    privilege: Privilege,
+    confinement: Confinement,
+    /// Starts commands beside the main program, once there has been one.
+    runner: Option<Runner>,
+    end: End,
+    /// Its mount namespace, where that is by what its processes are known.
+    files: Option<Files>,
     channel: OwnedFd,
     /// The near end of a pipe, while the container has a stdin that somebody may still join.
     stdin: Option<OwnedFd>,
@@ -45,10 +57,14 @@ pub(super) struct Container {
     terminal: Option<OwnedFd>,
     /// Near ends: of two pipes, or, the first, of the terminal once more.
     outputs: [Option<OwnedFd>; 2],
+    /// Goes with it, its processes being gone.
+    pub(super) cgroup: ContainerCgroup,
     log: Option<Log>,
     log_path: PathBuf,
     state: State,
     hostname: String,
+    /// Its processes are among the host's.
+    sees_host: bool,
     main: Option<Main>,
     /// May be told before or after the main process is.
     user_namespace: Option<OwnedFd>,
@@ -57,6 +73,14 @@ pub(super) struct Container {
     stopping: bool,
     kill_at: Option<Mono>,
     killed: bool,
+}
+
+/// How far the end of all of its processes has come.
+enum End {
+    /// The first one runs.
+    NotYet,
+    /// It has been reaped. If the kernel has not ended the others with it, a child of ours does.
+    Init { rest: Option<Child> },
 }
 
 enum State {
@@ -84,10 +108,16 @@ pub(super) struct Main {
 pub(super) struct Place<'a> {
     pub(super) init: &'a Child,
     pub(super) main: &'a Main,
-    pub(super) user_namespace: Option<&'a OwnedFd>,
-    /// The container's own variables.
-    pub(super) env: &'a [(String, String)],
-    pub(super) hostname: &'a str,
+    privilege: Privilege,
+}
+
+impl Place<'_> {
+    /// Makes streams of a command its user's.
+    pub(super) fn give(&self, streams: &[OwnedFd]) {
+        for stream in streams {
+            self.main.identity.give(self.privilege, stream.as_fd());
+        }
+    }
 }
 
 /// One of the descriptors of a [`Container`].
@@ -111,11 +141,14 @@ impl Container {
     pub(super) fn start(
         shim: &ShimConfig,
         dir: &PodDir,
-        privilege: Privilege,
+        sandbox: &mut Sandbox,
+        pod: &PodCgroup,
         config: ContainerConfig,
         asker: Asker,
     ) -> Result<Self, StartContainerError> {
         let create = |text: String| StartContainerError::Create(text);
+        let confinement =
+            Confinement::of(&config.security, &mut sandbox.profiles).map_err(create)?;
         let system = |errno: Errno| create(format!("set up container: {}", text::reason(errno)));
         let log_path = log_path(shim, &config);
         let log = Log::open(log_path.clone()).map_err(|error| {
@@ -139,18 +172,28 @@ impl Container {
         for end in [&channel, &pipe] {
             rustix::io::ioctl_fionbio(end, true).map_err(system)?;
         }
+        let cgroup = pod
+            .make(&config)
+            .map_err(|error| create(format!("limit resources: {error}")))?;
         let (near, far) = Pipes::make(&config).map_err(system)?;
         let setting = Setting {
             config: &config,
-            volumes: &shim.pod.volumes,
-            hostname: &shim.pod.hostname,
-            privilege,
-            root: plan(shim, dir, &config)?,
+            cgroup: &cgroup,
+            pod: &shim.pod,
+            privilege: sandbox.privilege,
+            confinement: &confinement,
+            is_process_1: sandbox.pids.are_the_containers_own(),
+            root: plan::of(shim, dir, sandbox.privilege, &config)?,
             channel: channel_in.as_fd(),
             failure: pipe_in.as_fd(),
             pipes: far.standard(),
         };
-        let init = sys::fork(Fresh::PidAndMount, || init::run(&setting)).map_err(system)?;
+        let init = sandbox
+            .pids
+            .fork(&mut sandbox.stack, || init::run(&setting))
+            .map_err(system)?;
+        let is_found_by_files = !sandbox.pids.are_the_containers_own();
+        let files = is_found_by_files.then(|| Files::of(init.pid)).flatten();
         let init_id = ProcessId::of(init.pid).map_err(|error| {
             process::signal(&init.pidfd, Signal::KILL);
             create(format!("look up init: {}", text::of_io(&error)))
@@ -159,10 +202,16 @@ impl Container {
             config,
             init,
             init_id,
+            privilege: sandbox.privilege,
+            confinement,
+            runner: None,
+            end: End::NotYet,
+            files,
             channel,
             stdin: near.stdin,
             terminal: None,
             outputs: near.outputs,
+            cgroup,
             log: Some(log),
             log_path,
             state: State::Starting {
@@ -171,6 +220,7 @@ impl Container {
                 asker,
             },
             hostname: shim.pod.hostname.clone(),
+            sees_host: shim.pod.namespaces.host_pid,
             main: None,
             user_namespace: None,
             ended: None,
@@ -194,11 +244,16 @@ impl Container {
             let held_back = attachments.hold_back(&self.config.id, stream);
             Some((fd.as_ref().filter(|_| !held_back)?, Part::Output(stream)))
         });
+        let end = match &self.end {
+            End::NotYet => Some(&self.init.pidfd),
+            End::Init { rest } => rest.as_ref().map(|child| &child.pidfd),
+        };
         // The channel last but one, the init last: what they said comes before their end.
-        start.into_iter().chain(streams).chain([
-            (&self.channel, Part::Channel),
-            (&self.init.pidfd, Part::Init),
-        ])
+        start
+            .into_iter()
+            .chain(streams)
+            .chain([(&self.channel, Part::Channel)])
+            .chain(end.map(|fd| (fd, Part::Init)))
     }
 
     /// When it is to be killed.
@@ -215,10 +270,53 @@ impl Container {
         Some(Place {
             init: &self.init,
             main,
-            user_namespace: self.user_namespace.as_ref(),
-            env: &self.config.env,
-            hostname: &self.hostname,
+            privilege: self.privilege,
         })
+    }
+
+    pub(super) const fn init_pid(&self) -> i32 {
+        self.init_id.pid
+    }
+
+    /// What starts commands in it; only while it runs.
+    pub(super) fn runner(&mut self) -> Result<&mut Runner, Errno> {
+        if self.runner.is_none() {
+            let Place { init, main, .. } = self.running().ok_or(Errno::SRCH)?;
+            let setting = runner::Setting {
+                init: init.pidfd.as_fd(),
+                config: &self.config,
+                hostname: &self.hostname,
+                sees_host: self.sees_host,
+                cgroup: &self.cgroup,
+                identity: &main.identity,
+                privilege: self.privilege,
+                user_namespace: self.user_namespace.as_ref().map(AsFd::as_fd),
+                confinement: &self.confinement,
+                env: &main.env,
+                dir: &main.dir,
+            };
+            self.runner = Some(Runner::start(&setting)?);
+        }
+        self.runner.as_mut().ok_or(Errno::SRCH)
+    }
+
+    /// The runner's channel, as it is to be polled, until the container ends.
+    pub(super) fn runner_part(&self, now: Mono) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.runner.as_ref()?.part(now)
+    }
+
+    pub(super) const fn has_runner(&self) -> bool {
+        self.runner.is_some()
+    }
+
+    /// What the runner has answered, and whether it still stands.
+    pub(super) fn take_answers(&mut self) -> Option<(Vec<(u64, runner::Answer)>, bool)> {
+        self.runner.as_mut().map(Runner::take)
+    }
+
+    /// The next command gets another.
+    pub(super) const fn forget_runner(&mut self) -> Option<Runner> {
+        self.runner.take()
     }
 
     pub(super) const fn is_running(&self) -> bool {
@@ -252,12 +350,12 @@ impl Container {
         })
     }
 
-    /// TERM to the main process, now or as soon as there is one, and a time for KILL, which only ever
+    /// Its stop signal to the main process, now or as soon as there is one, and a time for KILL, which only ever
     /// comes nearer.
     pub(super) fn stop(&mut self, deadline: Mono) {
         if !self.stopping {
             self.stopping = true;
-            self.send_term();
+            self.send_stop_signal();
         }
         self.kill_at = Some(self.kill_at.map_or(deadline, |at| at.min(deadline)));
     }
@@ -269,9 +367,16 @@ impl Container {
         process::signal(&self.init.pidfd, Signal::KILL);
     }
 
-    fn send_term(&self) {
+    /// The signal that asks the main process to stop: its own, else TERM.
+    ///
+    /// Upstream: containerd internal/cri/server/container_stop.go, stopContainer (the image's stop signal,
+    /// else TERM).
+    /// Shown by: working_directories_are_made_and_the_stop_signal_of_the_image_is_sent.
+    fn send_stop_signal(&self) {
         if let (State::Running(_), Some(main)) = (&self.state, &self.main) {
-            process::signal(&main.pidfd, Signal::TERM);
+            let signal = self.config.stop_signal;
+            let signal = signal.unwrap_or_else(|| Signal::TERM.as_raw());
+            let _gone = sys::send_signal(main.pidfd.as_fd(), signal);
         }
     }
 
@@ -392,7 +497,7 @@ impl Container {
             .as_ref()
             .map_or(State::Failed, |started| State::Running(started.clone()));
         if self.stopping {
-            self.send_term();
+            self.send_stop_signal();
         }
         Some((asker, answer))
     }
@@ -421,11 +526,26 @@ impl Container {
         }
     }
 
-    /// Reaps the init if it has ended; then everything of the container is over, its output included, and
-    /// the answer says how it ended.
-    pub(super) fn reap(&mut self, attachments: &mut Attachments) -> Option<Exit> {
-        if !reap(&self.init.pidfd) {
-            return None;
+    /// Reaps the init if it has ended, and has what is left of the container end too; then everything of it is over,
+    /// its output included, and the answer says how it ended.
+    pub(super) fn reap(
+        &mut self,
+        sandbox: &Sandbox,
+        attachments: &mut Attachments,
+    ) -> Option<Exit> {
+        if matches!(self.end, End::NotYet) {
+            if !reap(&self.init.pidfd) {
+                return None;
+            }
+            self.end = End::Init {
+                rest: self.end_the_rest(sandbox),
+            };
+        }
+        if let End::Init { rest } = &mut self.end {
+            if rest.as_ref().is_some_and(|child| !reap(&child.pidfd)) {
+                return None;
+            }
+            *rest = None;
         }
         self.read_channel();
         for stream in [Stream::Out, Stream::Err] {
@@ -433,11 +553,31 @@ impl Container {
         }
         let finished = self.log.as_mut().map(|log| log.finish(clock::wall()));
         self.check_log(finished);
-        Some(
-            self.ended
-                .take()
-                .unwrap_or_else(|| layout::killed(clock::wall())),
-        )
+        let exit = self
+            .ended
+            .take()
+            .unwrap_or_else(|| layout::killed(clock::wall()));
+        Some(Exit {
+            out_of_memory: self.cgroup.out_of_memory(),
+            ..exit
+        })
+    }
+
+    /// Where its pid namespace is not its own, whatever still sees its files is killed.
+    fn end_the_rest(&self, sandbox: &Sandbox) -> Option<Child> {
+        if sandbox.pids.are_the_containers_own() {
+            return None;
+        }
+        let files = self.files.as_ref()?;
+        let child = sys::fork(sys::Fresh::Nothing, || descendants::end_all_who_see(files));
+        if let Err(errno) = &child {
+            note(&format!(
+                "container {}: end its processes: {}",
+                self.config.id,
+                text::reason(*errno)
+            ));
+        }
+        child.ok()
     }
 
     /// A log that cannot be written, because the disk is full, must not stop the container; but it is said.
@@ -458,49 +598,6 @@ pub(super) fn log_path(shim: &ShimConfig, config: &ContainerConfig) -> PathBuf {
         &config.name,
         config.restart_count,
     ))
-}
-
-fn plan(
-    shim: &ShimConfig,
-    dir: &PodDir,
-    config: &ContainerConfig,
-) -> Result<Plan, StartContainerError> {
-    let mut mounts = Vec::new();
-    for mount in &config.mounts {
-        let volume = shim
-            .pod
-            .volumes
-            .iter()
-            .find(|volume| volume.name == mount.volume);
-        let volume = volume.ok_or_else(|| {
-            StartContainerError::Create(format!("volume \"{}\": the pod has none", mount.volume))
-        })?;
-        mounts.push(Mount {
-            what: format!("volume \"{}\"", mount.volume),
-            source: volumes::source(dir, volume),
-            target: mount.path.clone(),
-            read_only: mount.read_only || volumes::is_read_only(volume),
-        });
-    }
-    // After the volumes: it may be in one.
-    mounts.push(Mount {
-        what: "terminationMessagePath".to_owned(),
-        source: dir.message(&config.id),
-        target: config.termination_message.path.clone(),
-        read_only: false,
-    });
-    let host_network = shim.pod.network == probelet_runtime::Network::Host;
-    Ok(Plan {
-        staging: dir.root(),
-        hidden: vec![shim.data_dir.clone()],
-        kept_run_file: if host_network {
-            rootfs::resolv_conf_in_run()
-        } else {
-            None
-        },
-        mounts,
-        working_dir: config.working_dir.as_ref().map(PathBuf::from),
-    })
 }
 
 /// The number, in this process's pid namespace, behind a pidfd that may come from another.

@@ -11,30 +11,37 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use probelet_model::pod::Volume;
 use probelet_model::time::Wall;
-use probelet_runtime::{ContainerConfig, Exit, StartContainerError, wall_nanos};
+use probelet_runtime::{ContainerConfig, Exit, PodConfig, StartContainerError, wall_nanos};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, set_parent_process_death_signal, wait,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper,
+    set_parent_process_death_signal, wait,
 };
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandError, Environment, StandardStreams, Words, enter_dir, prepare};
+use super::confinement::Confinement;
 use super::identity::{Identity, Privilege};
 use super::rootfs::{self, Plan};
 use super::terminal::{self, Terminal};
+use super::users::{self, Users};
 use super::volumes;
+use crate::cgroup::ContainerCgroup;
 use crate::layout::code_of_signal;
 use crate::sys::{self, Fresh};
-use crate::{clock, text, wire};
+use crate::{clock, process, text, wire};
 
 /// All that an init needs, inherited over the fork.
 pub(super) struct Setting<'a> {
     pub(super) config: &'a ContainerConfig,
-    pub(super) volumes: &'a [Volume],
-    pub(super) hostname: &'a str,
+    pub(super) cgroup: &'a ContainerCgroup,
+    pub(super) pod: &'a PodConfig,
     pub(super) privilege: Privilege,
+    pub(super) confinement: &'a Confinement,
+    /// Of its pid namespace; then the kernel makes it the parent of every orphan.
+    pub(super) is_process_1: bool,
     pub(super) root: Plan,
     /// Carries [`FromInit`] to the shim, and one packet back: go on.
     pub(super) channel: BorrowedFd<'a>,
@@ -80,12 +87,16 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     let Setting {
         channel, failure, ..
     } = *setting;
+    setting.cgroup.join().map_err(system)?;
     let pipes = setting.pipes.iter().flat_map(StandardStreams::all);
     let kept: Vec<BorrowedFd<'_>> = pipes.chain([channel, failure]).collect();
     sys::close_all_but(&kept).map_err(system)?;
     // A shim that died before this line leaves a closed channel, which ends us below.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(system)?;
-    for volume in setting.volumes {
+    if !setting.is_process_1 {
+        set_child_subreaper(Some(getpid())).map_err(system)?;
+    }
+    for volume in &setting.pod.volumes {
         volumes::make_missing_source(volume).map_err(|error| {
             create(format!(
                 "volume \"{}\": {}",
@@ -106,11 +117,18 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     };
 
     let command = |error: CommandError| StartContainerError::Command(error.to_string());
-    let identity = Identity::look_up(setting.config.user);
+    let wanted = users::Wanted {
+        user: setting.config.user,
+        image: &setting.config.image_user,
+        security: &setting.pod.security,
+    };
+    let identity = Users::here()
+        .find(wanted)
+        .map_err(|error| create(error.to_string()))?;
     let env = Environment::new(
         &setting.config.env,
         &identity.home,
-        setting.hostname,
+        &setting.pod.hostname,
         streams.on_terminal,
     )
     .map_err(command)?;
@@ -118,12 +136,22 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     let dir = setting.config.working_dir.as_deref().unwrap_or("/");
     let dir = CString::new(dir).map_err(|_nul| command(CommandError::Nul("workingDir")))?;
     let at = clock::wall();
+    let bounded = eventfd(0, EventfdFlags::CLOEXEC).map_err(system)?;
     let main = sys::fork(Fresh::Nothing, || {
-        let error = become_main(setting, &streams, &identity, &env, &words, &dir);
+        let error = become_main(setting, &streams, &identity, &env, &words, &dir, &bounded);
         report_failure(failure, &command(error));
         127
     });
     let main = main.map_err(system)?;
+    // What is left to do here needs no more power than the container has.
+    let told = setting
+        .confinement
+        .put_on_own()
+        .and_then(|()| rustix::io::write(&bounded, &1_u64.to_ne_bytes()));
+    if let Err(errno) = told {
+        process::signal(&main.pidfd, Signal::KILL);
+        return Err(system(errno));
+    }
     tell(channel, &FromInit::Main { identity, at }, vec![main.pidfd]).map_err(system)?;
     Ok(main.pid)
 }
@@ -153,6 +181,7 @@ fn become_main(
     env: &Environment,
     words: &Words,
     dir: &CString,
+    bounded: &OwnedFd,
 ) -> CommandError {
     let attempt = || {
         prepare(streams)?;
@@ -161,11 +190,21 @@ fn become_main(
             reason,
         };
         let namespace = identity
-            .assume(setting.privilege)
+            .enter(setting.privilege)
             .map_err(|error| user(text::of_io(&error)))?;
         if let Some(namespace) = namespace {
             let told = tell(setting.channel, &FromInit::UserNamespace, vec![namespace]);
             told.map_err(|errno| user(text::reason(errno)))?;
+        }
+        // Before the init is bounded, nobody runs who might want its power.
+        rustix::io::read(bounded, &mut [0; 8]).map_err(|errno| user(text::reason(errno)))?;
+        setting
+            .confinement
+            .put_on(|| identity.set_ids(setting.privilege))
+            .map_err(|errno| user(text::reason(errno)))?;
+        if !setting.is_process_1 {
+            // No pid namespace ends it if its init is killed. A profile of the node may not allow it.
+            let _forbidden = set_parent_process_death_signal(Some(Signal::KILL));
         }
         enter_dir(dir)
     };
@@ -202,6 +241,7 @@ fn exit_of(status: WaitStatus) -> Exit {
         code,
         signal,
         finished_at: clock::wall(),
+        out_of_memory: false,
         message: None,
     }
 }

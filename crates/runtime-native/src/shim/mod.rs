@@ -3,39 +3,61 @@
 //! sockets for the agent, and outlives it.
 //!
 //! One thread, one poll loop, nothing that blocks: what takes time happens in a forked child with a pipe
-//! to here. [`init`] is the child that becomes a container, [`guardian`] the one behind a command.
+//! to here. [`init`] is the child that becomes a container, [`runner`] the one that starts commands in it.
 //!
 //! Start reading at [`Shim::turn`].
 
 mod agent;
 mod atomic_writer;
 mod attachments;
+mod capabilities;
+mod cgroup_view;
 mod command;
 mod commands;
+mod confinement;
 mod container;
+mod copy;
+mod descendants;
+mod dev;
 mod exec;
-mod guardian;
+mod file_system;
+mod host_root;
 mod identity;
+mod image_root;
 mod init;
 mod logs;
+mod masked;
 mod mount_point;
 mod network;
+mod own_program;
+mod ownership;
+mod pasta;
+mod pids;
 mod pipes;
+mod plan;
 mod rootfs;
+mod runner;
 mod sandbox;
+mod seccomp;
+mod services;
 mod session;
 mod start;
+mod sub_path;
+mod sysctls;
 mod terminal;
+mod usage;
+mod users;
 mod volumes;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use probelet_model::id::ContainerId;
 use probelet_model::time::Mono;
-use probelet_runtime::{ContainerConfig, Exit, Family, StartContainerError};
+use probelet_runtime::{ContainerConfig, Exit, Family, StartContainerError, Transport};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
@@ -44,13 +66,16 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use self::agent::Agents;
 use self::attachments::Attachments;
 use self::container::{Container, StartAnswer};
-use self::exec::Exec;
-use self::identity::Privilege;
+use self::exec::{Exec, Running};
+use self::sandbox::Sandbox;
+use self::services::Services;
 use self::session::Session;
 pub use self::start::shim_main;
+use self::usage::Measurement;
+use crate::cgroup::PodCgroup;
 use crate::layout::{self, ContainerFile, PodDir};
 use crate::protocol::{Abilities, Answer, Call, Message, Record, ShimConfig};
-use crate::sys::{self, Stack};
+use crate::sys::{self, Fresh};
 use crate::{clock, text, volume_files, wire};
 
 /// How long a volume's files are kept after they have been replaced: whoever is on the way to one of them
@@ -68,22 +93,33 @@ struct Asker {
 struct Shim {
     config: ShimConfig,
     dir: PodDir,
-    privilege: Privilege,
+    sandbox: Sandbox,
+    cgroup: PodCgroup,
     agents: Agents,
     live: BTreeMap<ContainerId, Container>,
     ended: Vec<ContainerFile>,
     execs: BTreeMap<u64, Exec>,
     sessions: BTreeMap<u64, Session>,
     attachments: Attachments,
+    measurement: Option<Measurement>,
+    /// When it is to be looked whether volumes are too full; never, if none has a limit.
+    look_at_volumes: Option<Mono>,
+    /// What carries the pod's traffic out, or why nothing does.
+    pasta: Option<Result<pasta::Running, String>>,
     /// Asked of containers that are still starting.
     early: Vec<(Asker, ContainerId, Call)>,
     /// Of commands and sessions alike.
     next_exec: u64,
     /// Directories of volumes that are to be removed, and when.
     replaced: Vec<(Mono, PathBuf)>,
+    /// Children that remove what ended runs have left on disk.
+    removals: BTreeMap<ContainerId, OwnedFd>,
     /// The pod is to go; whoever has asked for that gets an answer when it has gone.
     removing: Option<Vec<Asker>>,
-    stack: Stack,
+    /// Children that are about to end, for whom nobody waits.
+    strays: Vec<Running>,
+    /// Tells of the ends of children.
+    child_signals: OwnedFd,
 }
 
 /// Whose descriptor is ready.
@@ -91,9 +127,14 @@ struct Shim {
 enum Ready {
     Agents(agent::Part),
     Container(ContainerId, container::Part),
-    Exec(u64, exec::Part),
-    Session(u64, session::Part),
+    Children,
+    /// Stdout, 0, or stderr, 1.
+    Exec(u64, usize),
+    Runner(ContainerId),
     Attachment(u64, attachments::Part),
+    Measurement,
+    Removal(ContainerId),
+    Pasta,
 }
 
 impl Shim {
@@ -110,17 +151,21 @@ impl Shim {
         for ready in self.wait() {
             match ready {
                 Ready::Agents(part) => {
-                    for (asker, call, fds) in self
-                        .agents
-                        .take(part, || record(&self.config, &self.live, &self.ended))
-                    {
+                    let no_pasta = self.pasta.as_ref().and_then(|pasta| pasta.as_ref().err());
+                    for (asker, call, fds) in self.agents.take(part, || {
+                        record(&self.config, &self.live, &self.ended, no_pasta)
+                    }) {
                         self.call(asker, call, fds);
                     }
                 }
                 Ready::Container(id, part) => self.container_ready(&id, part),
-                Ready::Exec(key, part) => self.exec_ready(key, part),
-                Ready::Session(key, part) => self.session_ready(key, part),
+                Ready::Children => self.children_have_ended(),
+                Ready::Exec(key, stream) => self.exec_ready(key, stream),
+                Ready::Runner(id) => self.runner_ready(&id),
                 Ready::Attachment(key, part) => self.attachments.take(key, part, clock::mono()),
+                Ready::Measurement => self.measured(),
+                Ready::Removal(id) => self.removals.retain(|of, child| *of != id || !reap(child)),
+                Ready::Pasta => self.pasta_ended(),
             }
         }
         self.keep_deadlines();
@@ -136,18 +181,18 @@ impl Shim {
         for (fd, flags, part) in self.agents.parts() {
             watch(fd, flags, Ready::Agents(part));
         }
+        let now = clock::mono();
         // Commands before containers: a container's init ends only after they have been reaped.
+        watch(self.child_signals.as_fd(), PollFlags::IN, Ready::Children);
         for (key, exec) in &self.execs {
-            for (fd, part) in exec.parts() {
-                watch(fd.as_fd(), PollFlags::IN, Ready::Exec(*key, part));
-            }
-        }
-        for (key, session) in &self.sessions {
-            for (fd, part) in session.parts() {
-                watch(fd.as_fd(), PollFlags::IN, Ready::Session(*key, part));
+            for (fd, stream) in exec.parts(now) {
+                watch(fd.as_fd(), PollFlags::IN, Ready::Exec(*key, stream));
             }
         }
         for (id, container) in &self.live {
+            if let Some((fd, flags)) = container.runner_part(now) {
+                watch(fd, flags, Ready::Runner(id.clone()));
+            }
             for (fd, part) in container.parts(&self.attachments) {
                 let ready = Ready::Container(id.clone(), part);
                 watch(fd.as_fd(), PollFlags::IN, ready);
@@ -156,7 +201,16 @@ impl Shim {
         for (fd, flags, key, part) in self.attachments.parts() {
             watch(fd, flags, Ready::Attachment(key, part));
         }
-        let timeout = self.deadline().map(clock::until);
+        if let Some(measurement) = &self.measurement {
+            watch(measurement.fd(), PollFlags::IN, Ready::Measurement);
+        }
+        for (id, child) in &self.removals {
+            watch(child.as_fd(), PollFlags::IN, Ready::Removal(id.clone()));
+        }
+        if let Some(Ok(pasta)) = &self.pasta {
+            watch(pasta.pidfd().as_fd(), PollFlags::IN, Ready::Pasta);
+        }
+        let timeout = self.deadline(now).map(clock::until);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(Errno::INTR) => Vec::new(),
             Ok(_) => {
@@ -173,12 +227,14 @@ impl Shim {
         }
     }
 
-    fn deadline(&self) -> Option<Mono> {
+    fn deadline(&self, now: Mono) -> Option<Mono> {
         let containers = self.live.values().filter_map(Container::deadline);
         containers
-            .chain(self.execs.values().map(Exec::deadline))
+            .chain(self.execs.values().map(|exec| exec.deadline(now)))
+            .chain(self.sessions.values().map(Session::deadline))
             .chain(self.attachments.deadline())
             .chain(self.replaced.iter().map(|(at, _)| *at))
+            .chain(self.look_at_volumes)
             .filter(|at| *at < Mono(u64::MAX))
             .min()
     }
@@ -192,14 +248,12 @@ impl Shim {
         {
             container.kill();
         }
-        for exec in self
-            .execs
-            .values_mut()
-            .filter(|exec| exec.deadline() <= now)
-        {
-            exec.give_up();
-        }
+        self.keep_command_deadlines(now);
         self.attachments.keep_deadlines(now);
+        if self.look_at_volumes.is_some_and(|at| at <= now) {
+            self.look_at_volumes = Some(now + usage::BETWEEN_LOOKS);
+            self.measure_volumes();
+        }
         self.replaced.retain(|(at, dir)| {
             let due = *at <= now;
             if due && let Err(error) = layout::remove_tree(dir) {
@@ -218,7 +272,7 @@ impl Shim {
             return self.early.push((asker, container.clone(), call));
         }
         match call {
-            Call::Start(config) => self.start_container(asker, config),
+            Call::Start(config) => self.start_container(asker, *config),
             Call::Stop { container, grace } => {
                 if let Some(container) = self.live.get_mut(&container) {
                     container.stop(clock::mono() + grace);
@@ -240,11 +294,30 @@ impl Shim {
                         .answer(asker, Answer::Sockets(Err(text::reason(errno))), Vec::new())
                 }
             },
+            Call::Bind { address, transport } => {
+                let (answer, sockets) = match self.bind(address, transport) {
+                    Ok(socket) => (Ok(()), vec![socket]),
+                    Err(text) => (Err(text), Vec::new()),
+                };
+                self.agents.answer(asker, Answer::Bound(answer), sockets);
+            }
+            Call::Usage => self.measure(asker),
             Call::Remove => {
                 self.removing.get_or_insert_default().push(asker);
                 self.live.values_mut().for_each(Container::kill);
             }
         }
+    }
+
+    fn bind(&self, address: SocketAddr, transport: Transport) -> Result<OwnedFd, String> {
+        let bound = match &self.sandbox.services {
+            Some(services) if Services::has(address.ip()) => services.bind(address, transport),
+            None if Services::has(address.ip()) => {
+                return Err("this pod cannot reach services: its shim.log says why".to_owned());
+            }
+            Some(_) | None => network::bind(address, transport),
+        };
+        bound.map_err(text::reason)
     }
 
     fn start_container(&mut self, asker: Asker, config: ContainerConfig) {
@@ -261,7 +334,8 @@ impl Shim {
             refused("its id has been used before")
         } else {
             self.forget_old_runs(&config);
-            Container::start(&self.config, &self.dir, self.privilege, config, asker)
+            let (shim, cgroup) = (&self.config, &self.cgroup);
+            Container::start(shim, &self.dir, &mut self.sandbox, cgroup, config, asker)
         };
         match started {
             Ok(container) => {
@@ -283,7 +357,7 @@ impl Shim {
             .ended
             .iter()
             .rposition(|file| file.record.name == next.name);
-        let mut index = 0;
+        let (mut index, mut forgotten) = (0, Vec::new());
         let (dir, shim) = (&self.dir, &self.config);
         self.ended.retain(|file| {
             let old = file.record.name == next.name && Some(index) != last;
@@ -295,16 +369,47 @@ impl Shim {
                 };
                 logs::remove(&container::log_path(shim, &run));
                 let _gone = std::fs::remove_file(dir.container(&file.record.id));
+                forgotten.push(file.record.id.clone());
             }
             !old
         });
+        for id in &forgotten {
+            self.remove_root(id);
+        }
+    }
+
+    /// What a run of an image has written may take long to remove, so a child does that.
+    fn remove_root(&mut self, id: &ContainerId) {
+        let root = self.dir.container_root(id);
+        if !root.exists() {
+            return;
+        }
+        let removal = sys::fork(Fresh::Nothing, || {
+            if sys::close_all_but(&[]).is_err() {
+                return 1;
+            }
+            if let Err(error) = layout::remove_tree(&root) {
+                note(&format!("remove {}: {error}", root.display()));
+            }
+            0
+        });
+        match removal {
+            Ok(child) => {
+                self.removals.insert(id.clone(), child.pidfd);
+            }
+            Err(errno) => note(&format!(
+                "remove {}: {}",
+                root.display(),
+                text::reason(errno)
+            )),
+        }
     }
 
     fn update_volume(&mut self, volume: &str, fds: Vec<OwnedFd>) -> Result<(), String> {
         let content = fds.into_iter().next().ok_or("the files were not sent")?;
         let content = volume_files::unpack(content).map_err(|error| error.to_string())?;
         let files = content.get(volume).ok_or("other files were sent")?;
-        let replaced = volumes::update(&self.dir, &self.config.pod.volumes, volume, files)?;
+        let replaced = volumes::update(&self.dir, &self.config.pod, volume, files)?;
         let at = clock::mono() + KEEP_REPLACED;
         self.replaced.extend(replaced.map(|dir| (at, dir)));
         Ok(())
@@ -324,7 +429,7 @@ impl Shim {
                 self.started(id, answer);
             }
             container::Part::Init => {
-                let Some(exit) = container.reap(&mut self.attachments) else {
+                let Some(exit) = container.reap(&self.sandbox, &mut self.attachments) else {
                     return;
                 };
                 // The start pipe is closed by now, if it was not read to its end before.
@@ -363,6 +468,7 @@ impl Shim {
     }
 
     fn ended(&mut self, id: &ContainerId, exit: Exit) {
+        self.lose_runner(id);
         let Some(container) = self.live.remove(id) else {
             return;
         };
@@ -370,8 +476,11 @@ impl Shim {
         // One that has never run leaves nothing: its start has been answered with an error.
         let Some(mut file) = container.file() else {
             let _gone = std::fs::remove_file(self.dir.message(id));
+            self.remove_root(id);
             return logs::remove(&container::log_path(&self.config, &container.config));
         };
+        // Its cgroups go before anybody hears of its end.
+        drop(container);
         let exit = file.end(&self.dir, exit);
         self.write(&file);
         self.ended.push(file);
@@ -379,6 +488,15 @@ impl Shim {
             container: id.clone(),
             exit,
         });
+    }
+
+    fn pasta_ended(&mut self) {
+        if let Some(Ok(pasta)) = self.pasta.take() {
+            pasta.end();
+        }
+        let why = "pasta has ended; the pod has no way out until it is started anew";
+        note(why);
+        self.pasta = Some(Err(why.to_owned()));
     }
 
     fn write(&self, file: &ContainerFile) {
@@ -395,15 +513,23 @@ impl Shim {
             && self.live.is_empty()
             && self.execs.is_empty()
             && self.sessions.is_empty()
+            && self.strays.is_empty()
             && self.attachments.is_empty()
+            && self.removals.is_empty()
     }
 
     /// Removes what is on disk, and says so to whoever has asked.
     fn remove(&mut self) {
+        self.sandbox.pids.end();
+        if let Some(Ok(pasta)) = self.pasta.take() {
+            pasta.end();
+        }
         volumes::tear_down(&self.dir, &self.config.pod.volumes);
+        let cgroups = self.config.cgroups.remove_pod(&self.config.pod.uid);
         let removed = layout::remove_pod(&self.dir, &self.config.log_dir, &self.config.pod);
-        let removed =
-            removed.map_err(|error| format!("remove {}: {error}", self.dir.path().display()));
+        let removed = removed
+            .and(cgroups)
+            .map_err(|error| format!("remove {}: {error}", self.dir.path().display()));
         for asker in self.removing.take().into_iter().flatten() {
             self.agents
                 .answer(asker, Answer::Removed(removed.clone()), Vec::new());
@@ -416,6 +542,7 @@ fn record(
     config: &ShimConfig,
     live: &BTreeMap<ContainerId, Container>,
     ended: &[ContainerFile],
+    no_pasta: Option<&String>,
 ) -> Record {
     let live = live.values().filter_map(Container::file);
     let mut containers: Vec<_> = ended
@@ -428,7 +555,11 @@ fn record(
     Record {
         config: config.pod.clone(),
         containers,
-        abilities: Abilities { sessions: true },
+        abilities: Abilities {
+            sessions: true,
+            images: true,
+        },
+        pasta_failed: no_pasta.cloned(),
     }
 }
 

@@ -1,25 +1,29 @@
-//! A container's root file system of the host class: the host's own files, read-only, with what must be
-//! private made afresh and volumes on top.
+//! A container's root file system: that of its image, or of the host class, the host's own files, read-only.
 //!
-//! The order matters. Volumes are cloned while the host is still in sight; then the new root is built and
-//! becomes `/`; then volumes are put in place, so that the kernel resolves mount paths, symlinks and all,
-//! in the container's own root; then everything that was writable for building becomes read-only.
+//! The order matters. What is taken from the host, volumes above all, is cloned while the host is still in
+//! sight, and hangs nowhere. Then the root becomes `/`, and only then is everything put in place, where no
+//! symlink leads out any more; last, what was writable for building becomes read-only.
 
-use std::ffi::{CStr, OsString};
-use std::fs;
+use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, stat};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
-    mount_bind, mount_change, mount_remount, move_mount, open_tree, unmount,
+    MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_change, open_tree,
+    unmount,
 };
 use rustix::process::{chdir, pivot_root};
 
-use super::mount_point::{self, Entry, Kind};
+use super::cgroup_view::{self, View};
+use super::dev::{self, Dev};
+use super::file_system::{self, NO_PROGRAMS};
+use super::host_root::{self, Host};
+use super::image_root::{self, Image};
+use super::masked;
+use super::mount_point::{Kind, Root};
+use super::sub_path::SubPath;
 use crate::{sys, text};
 
 /// What a container's root is built from.
@@ -27,14 +31,30 @@ use crate::{sys, text};
 pub(super) struct Plan {
     /// An empty directory to build on.
     pub(super) staging: PathBuf,
-    /// Host directories of which the container sees nothing.
-    pub(super) hidden: Vec<PathBuf>,
-    /// What of the host's `/run` stays readable.
-    pub(super) kept_run_file: Option<PathBuf>,
-    /// Volumes, and the file for last words.
+    pub(super) base: Base,
+    /// Volumes, the file for last words, and files about the network.
     pub(super) mounts: Vec<Mount>,
     /// Made if missing.
     pub(super) working_dir: Option<PathBuf>,
+    /// What is seen at `/dev/shm`.
+    pub(super) shared_memory: PathBuf,
+    /// Devices are made in `/dev`, not bound.
+    pub(super) makes_devices: bool,
+    /// Nothing is masked, and all devices are there.
+    pub(super) privileged: bool,
+    /// Nothing of `/proc` is masked or read-only.
+    pub(super) unmasked: bool,
+    /// Only volumes can be written to, `/dev` and what is below it.
+    pub(super) read_only: bool,
+    /// The processes to see are the host's.
+    pub(super) host_processes: bool,
+}
+
+/// Where the files come from.
+#[derive(Debug)]
+pub(super) enum Base {
+    Host(Host),
+    Image(Image),
 }
 
 /// A directory or file of the host, or the pod's, in one place.
@@ -43,8 +63,12 @@ pub(super) struct Mount {
     /// For errors.
     pub(super) what: String,
     pub(super) source: PathBuf,
+    /// Only a part of it.
+    pub(super) sub_path: Option<SubPath>,
     pub(super) target: PathBuf,
     pub(super) read_only: bool,
+    /// A device in it is more than a name.
+    pub(super) devices: bool,
 }
 
 /// Which step failed.
@@ -57,22 +81,41 @@ pub(super) enum RootfsError {
     },
     #[error("{what}: \"{}\" cannot be mounted because it is inside /proc", .target.display())]
     InsideProc { what: String, target: PathBuf },
+    #[error("{0}: cannot be mounted over /")]
+    OverRoot(String),
+    #[error("{0}")]
+    SubPath(String),
+    /// An image may not lead the kernel's own file systems elsewhere by a symlink.
+    ///
+    /// Upstream: runc libcontainer/rootfs_linux.go, mountToRootfs.
+    /// Shown by: hostile_images_stay_inside.
+    #[error("filesystem \"{0}\" must be mounted on ordinary directory")]
+    NotOrdinary(&'static str),
 }
 
-type Done<T = ()> = Result<T, RootfsError>;
+pub(super) type Done<T = ()> = Result<T, RootfsError>;
 
 /// Adds to an error what was being done.
-trait During<T> {
-    fn during(self, step: impl FnOnce() -> String) -> Done<T>;
+pub(super) trait During<T> {
+    fn during<S: Display>(self, step: impl FnOnce() -> S) -> Done<T>;
 }
 
 impl<T, E: Into<std::io::Error>> During<T> for Result<T, E> {
-    fn during(self, step: impl FnOnce() -> String) -> Done<T> {
+    fn during<S: Display>(self, step: impl FnOnce() -> S) -> Done<T> {
         self.map_err(|source| RootfsError::Step {
-            step: step(),
+            step: step().to_string(),
             source: source.into(),
         })
     }
+}
+
+/// File systems of the kernel's that are put in place later: in a user namespace they can be mounted only
+/// while the host's are in sight.
+struct Kernels {
+    proc: OwnedFd,
+    /// Of the host class, that of the host is there already.
+    sys: Option<(OwnedFd, View)>,
+    dev: Dev,
 }
 
 /// Builds the root and enters it. To be called once, by the first process of a fresh mount namespace and
@@ -82,263 +125,240 @@ pub(super) fn enter(plan: &Plan) -> Done {
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
-    .during(|| "make mounts private".into())?;
-    let volumes = plan
+    .during(|| "make mounts private")?;
+    let trees = plan
         .mounts
         .iter()
-        .map(clone_volume)
+        .map(Mount::take)
         .collect::<Done<Vec<_>>>()?;
-    let kept = plan
-        .kept_run_file
-        .as_ref()
-        .map(|file| clone(file).map(|tree| (file, tree)))
-        .transpose();
-    let kept = kept.during(|| "keep resolv.conf".into())?;
-    let host = take_host()?;
-
-    tmpfs(
-        &plan.staging,
-        c"mode=0755,size=1m",
-        MountFlags::NOSUID | MountFlags::NODEV,
-    )?;
-    for (name, entry) in host {
-        let step = || format!("bind /{}", name.display());
-        entry.put(&plan.staging.join(&name)).during(step)?;
-    }
-    make_private(&plan.staging)?;
-    for hidden in &plan.hidden {
-        hide(&below(&plan.staging, hidden))?;
-    }
-    chdir(&plan.staging).during(|| "enter the new root".into())?;
-    // Both names the same: the old root ends up mounted over the new one, from where it is detached.
-    pivot_root(".", ".").during(|| "pivot_root".into())?;
-    unmount(".", UnmountFlags::DETACH).during(|| "detach the host's root".into())?;
-    chdir("/").during(|| "enter the new root".into())?;
-
-    let mut scaffold = Vec::new();
-    if let Some((file, tree)) = kept {
-        put(&tree, file, Kind::File, &mut scaffold)
-            .during(|| format!("keep {}", file.display()))?;
-        sys::set_read_only(tree.as_fd(), true).during(|| format!("keep {}", file.display()))?;
-    }
-    put_volumes(plan, volumes, &mut scaffold)?;
-    if let Some(dir) = &plan.working_dir {
-        mount_point::ensure(dir, Kind::Dir, &mut scaffold)
-            .during(|| format!("make working directory {}", dir.display()))?;
-    }
-    scaffold.push(open_mount(Path::new("/")).during(|| "open /".into())?);
-    for tree in &scaffold {
-        sys::set_read_only(tree.as_fd(), false).during(|| "make the root read-only".into())?;
-    }
-    Ok(())
-}
-
-/// What of the host is not bind mounted: made afresh, or not at all.
-const OWN: [&str; 4] = ["proc", "dev", "tmp", "run"];
-
-/// Every entry of the host's root, read-only, with its name.
-///
-/// Taken before anything is mounted: the place to build on is somewhere below one of them, and would
-/// come along.
-fn take_host() -> Done<Vec<(OsString, Entry)>> {
-    let mut taken = Vec::new();
-    for entry in fs::read_dir("/").during(|| "list /".into())? {
-        let entry = entry.during(|| "list /".into())?;
-        let (host, name) = (entry.path(), entry.file_name());
-        if OWN.iter().any(|own| name == *own) {
-            continue;
-        }
-        let step = || format!("bind {}", host.display());
-        if let Some(entry) = Entry::take(CWD, &host).during(step)? {
-            entry.set_read_only().during(step)?;
-            taken.push((name, entry));
-        }
-    }
-    Ok(taken)
-}
-
-/// `/proc`, `/dev`, `/tmp`, `/run` and `/var/tmp`.
-fn make_private(root: &Path) -> Done {
-    let ordinary = MountFlags::NOSUID | MountFlags::NODEV;
-    for (name, options) in [
-        ("tmp", c"mode=1777"),
-        ("run", c"mode=0755"),
-        ("proc", c""),
-        ("dev", c"mode=0755,size=64k"),
-    ] {
-        let place = root.join(name);
-        fs::create_dir(&place).during(|| format!("make /{name}"))?;
-        match name {
-            "proc" => {
-                mount("proc", &place, "proc", ordinary | MountFlags::NOEXEC, None)
-                    .during(|| "mount /proc".into())?;
-                protect_proc(&place)?;
+    let kernels = Kernels::take(plan)?;
+    match &plan.base {
+        Base::Host(host) => {
+            let kept = host.keep()?;
+            host_root::build(&plan.staging, plan.privileged)?;
+            change_root(&plan.staging)?;
+            let mut root = Root::here(true).during(|| "open /")?;
+            kernels.put(&mut root)?;
+            host.finish(&mut root, kept, plan.read_only)?;
+            put_all(plan, trees, Vec::new(), &mut root)?;
+            root.scaffold
+                .push(open_mount(Path::new("/")).during(|| "open /")?);
+            for tree in &root.scaffold {
+                sys::set_read_only(tree.as_fd(), false).during(|| "make the root read-only")?;
             }
-            "dev" => tmpfs(&place, options, MountFlags::NOSUID)?,
-            _ => tmpfs(&place, options, ordinary)?,
+            Ok(())
+        }
+        Base::Image(image) => {
+            let is_covered =
+                |path: &Path| plan.mounts.iter().any(|mount| same(&mount.target, path));
+            let tree = image
+                .mount(&plan.staging)
+                .during(|| "mount the image's layers")?;
+            let volumes = image
+                .make_volumes(is_covered)
+                .during(|| "make the image's volumes")?;
+            open_mount(&plan.staging)
+                .and_then(|place| file_system::attach(&tree, place))
+                .during(|| "mount the image")?;
+            drop(tree);
+            change_root(&plan.staging)?;
+            let mut root = Root::here(false).during(|| "open /")?;
+            for volume in &volumes {
+                let step = || format!("copy the image's volume {}", volume.path.display());
+                volume.fill(&mut root).during(step)?;
+            }
+            kernels.put(&mut root)?;
+            put_all(plan, trees, volumes, &mut root)?;
+            if plan.read_only {
+                sys::set_read_only(root.dir().as_fd(), false)
+                    .during(|| "make the root read-only")?;
+            }
+            Ok(())
         }
     }
-    let var_tmp = root.join("var/tmp");
-    // On some hosts a symlink, which leads to the private /tmp anyway.
-    if fs::symlink_metadata(&var_tmp).is_ok_and(|found| found.is_dir()) {
-        tmpfs(&var_tmp, c"mode=1777", ordinary)?;
-    }
-    make_dev(&root.join("dev"))
 }
 
-/// Makes the parts of /proc read-only that are the whole host's, as containerd and Docker do: writing to
-/// some of them asks for no capability but for user 0.
-fn protect_proc(proc: &Path) -> Done {
-    let read_only = MountFlags::BIND
-        | MountFlags::RDONLY
-        | MountFlags::NOSUID
-        | MountFlags::NODEV
-        | MountFlags::NOEXEC;
-    for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"] {
-        let place = proc.join(name);
-        if place.exists() {
-            let step = || format!("make /proc/{name} read-only");
-            mount_bind(&place, &place).during(step)?;
-            mount_remount(&place, read_only, "").during(step)?;
+impl Mount {
+    /// What is to be mounted, as the shim sees it, as a mount that hangs nowhere yet.
+    fn take(&self) -> Done<OwnedFd> {
+        if self.target.starts_with("/proc") {
+            return Err(self.inside_proc());
+        }
+        let step = || format!("{}: bind {}", self.what, self.source.display());
+        let tree = match &self.sub_path {
+            Some(part) => {
+                let part = part.open(&self.source).map_err(RootfsError::SubPath)?;
+                file_system::clone(part, "").during(step)?
+            }
+            None => file_system::clone(CWD, &self.source).during(step)?,
+        };
+        if !self.devices {
+            sys::forbid_devices(tree.as_fd()).during(step)?;
+        }
+        if self.read_only {
+            sys::set_read_only(tree.as_fd(), true).during(step)?;
+        }
+        Ok(tree)
+    }
+
+    fn inside_proc(&self) -> RootfsError {
+        RootfsError::InsideProc {
+            what: self.what.clone(),
+            target: self.target.clone(),
         }
     }
-    Ok(())
-}
 
-fn make_dev(dev: &Path) -> Done {
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
-        let host = Path::new("/dev").join(name);
-        let step = || format!("bind {}", host.display());
-        if let Some(entry) = Entry::take(CWD, &host).during(step)? {
-            entry.put(&dev.join(name)).during(step)?;
+    fn put(&self, tree: &OwnedFd, root: &mut Root) -> Done {
+        if self.target.starts_with("/proc") {
+            return Err(self.inside_proc());
         }
+        let step = || format!("{}: mount at {}", self.what, self.target.display());
+        let kind = Kind::of(tree).during(step)?;
+        let place = root.reach(&self.target, kind).during(step)?;
+        if place.is_inside_proc() {
+            return Err(self.inside_proc());
+        }
+        if place.is_root() {
+            return Err(RootfsError::OverRoot(self.what.clone()));
+        }
+        file_system::attach(tree, place.fd).during(step)
     }
-    let links = [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ];
-    for (name, target) in links {
-        symlink(target, dev.join(name)).during(|| format!("link /dev/{name}"))?;
-    }
-    let pts = dev.join("pts");
-    fs::create_dir(&pts).during(|| "make /dev/pts".into())?;
-    let options = c"newinstance,ptmxmode=0666,mode=0620";
-    mount(
-        "devpts",
-        &pts,
-        "devpts",
-        MountFlags::NOSUID | MountFlags::NOEXEC,
-        Some(options),
-    )
-    .during(|| "mount /dev/pts".into())?;
-    let shm = dev.join("shm");
-    fs::create_dir(&shm).during(|| "make /dev/shm".into())?;
-    tmpfs(
-        &shm,
-        c"mode=1777,size=64m",
-        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
-    )
 }
 
-/// An empty read-only directory over a host directory, if that can be seen at all.
-fn hide(place: &Path) -> Done {
-    if fs::symlink_metadata(place).is_ok_and(|found| found.is_dir()) {
-        tmpfs(
-            place,
-            c"mode=0555,size=4k",
-            MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY,
-        )?;
-    }
-    Ok(())
-}
-
-/// The volume as the shim sees it, as a mount that hangs nowhere yet.
-fn clone_volume(mount: &Mount) -> Done<OwnedFd> {
-    if mount.target.starts_with("/proc") {
-        return Err(RootfsError::InsideProc {
-            what: mount.what.clone(),
-            target: mount.target.clone(),
+impl Kernels {
+    fn take(plan: &Plan) -> Done<Self> {
+        let proc = file_system::make("proc", &[], NO_PROGRAMS);
+        let proc = match proc {
+            // In a user namespace that has not made the pid namespace.
+            Err(Errno::PERM) if plan.host_processes => file_system::clone(CWD, "/proc"),
+            proc => proc,
+        };
+        let sys = match &plan.base {
+            Base::Host(_) => None,
+            Base::Image(_) => {
+                let sys = take_sys(plan.privileged).during(|| "mount /sys")?;
+                Some((sys, cgroup_view::take(plan.privileged)))
+            }
+        };
+        let dev = dev::take(&dev::Wanted {
+            all: plan.privileged,
+            made: plan.makes_devices,
+            shared_memory: &plan.shared_memory,
         });
+        Ok(Self {
+            proc: proc.during(|| "mount /proc")?,
+            sys,
+            dev: dev.during(|| "make /dev")?,
+        })
     }
-    let step = || format!("{}: bind {}", mount.what, mount.source.display());
-    let tree = clone(&mount.source).during(step)?;
-    if mount.read_only {
-        sys::set_read_only(tree.as_fd(), true).during(step)?;
+
+    fn put(&self, root: &mut Root) -> Done {
+        let place = ordinary(root, "proc")?;
+        file_system::attach(&self.proc, place).during(|| "mount /proc")?;
+        if let Some((sys, cgroups)) = &self.sys {
+            let place = ordinary(root, "sys")?;
+            file_system::attach(sys, place).during(|| "mount /sys")?;
+            cgroups.put(root).during(|| "mount control groups")?;
+        }
+        let place = ordinary(root, "dev")?;
+        self.dev.put(place).during(|| "make /dev")
+    }
+}
+
+fn ordinary(root: &mut Root, name: &'static str) -> Done<OwnedFd> {
+    match root.ordinary_dir(name) {
+        Err(Errno::NOTDIR) => Err(RootfsError::NotOrdinary(name)),
+        place => place.during(|| format!("make /{name}")),
+    }
+}
+
+/// A view of the pod's own network namespace, or, where that is somebody else's, the host's.
+fn take_sys(writable: bool) -> Result<OwnedFd, Errno> {
+    let tree = match file_system::make("sysfs", &[], NO_PROGRAMS) {
+        Err(Errno::PERM) => file_system::clone(CWD, "/sys")?,
+        made => made?,
+    };
+    if !writable {
+        sys::set_read_only(tree.as_fd(), true)?;
     }
     Ok(tree)
 }
 
-/// Shallow paths first: one volume may be mounted below another.
-fn put_volumes(plan: &Plan, trees: Vec<OwnedFd>, scaffold: &mut Vec<OwnedFd>) -> Done {
-    let mut in_order: Vec<(&Mount, OwnedFd)> = plan.mounts.iter().zip(trees).collect();
+/// Makes what is mounted at `staging` the root, and lets go of the old one.
+/// Leaves the host's files for none at all. To be called once, in a fresh mount namespace; `staging` is an empty
+/// directory.
+pub(super) fn enter_nothing(staging: &Path) -> Done {
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .during(|| "make mounts private")?;
+    let read_only = NO_PROGRAMS | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let nothing = file_system::make("tmpfs", &[("mode", "0555"), ("size", "4k")], read_only)
+        .during(|| "make an empty root")?;
+    open_mount(staging)
+        .and_then(|place| file_system::attach(&nothing, place))
+        .during(|| "mount an empty root")?;
+    change_root(staging)
+}
+
+fn change_root(staging: &Path) -> Done {
+    chdir(staging).during(|| "enter the new root")?;
+    // Both names the same: the old root ends up mounted over the new one, from where it is detached.
+    pivot_root(".", ".").during(|| "pivot_root")?;
+    unmount(".", UnmountFlags::DETACH).during(|| "detach the host's root")?;
+    chdir("/").during(|| "enter the new root")
+}
+
+/// Everything that is the same for every root. Shallow paths first: one volume may be mounted below another.
+fn put_all(
+    plan: &Plan,
+    trees: Vec<OwnedFd>,
+    volumes: Vec<image_root::Volume>,
+    root: &mut Root,
+) -> Done {
+    if !plan.privileged && !plan.unmasked {
+        masked::apply(root).map_err(|(path, errno)| RootfsError::Step {
+            step: format!("mask /{path}"),
+            source: errno.into(),
+        })?;
+    }
+    let volumes = volumes.into_iter().map(|volume| {
+        let mount = Mount {
+            what: "volume of the image".to_owned(),
+            source: PathBuf::new(),
+            sub_path: None,
+            target: volume.path,
+            read_only: false,
+            devices: true,
+        };
+        (mount, volume.tree)
+    });
+    let volumes: Vec<(Mount, OwnedFd)> = volumes.collect();
+    let mut in_order: Vec<(&Mount, &OwnedFd)> = plan.mounts.iter().zip(&trees).collect();
+    in_order.extend(volumes.iter().map(|(mount, tree)| (mount, tree)));
     in_order.sort_by_key(|(mount, _)| mount.target.components().count());
     for (mount, tree) in in_order {
-        let step = || format!("{}: mount at {}", mount.what, mount.target.display());
-        let is_dir =
-            rustix::fs::fstat(&tree).map(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
-        let kind = if is_dir.during(step)? {
-            Kind::Dir
-        } else {
-            Kind::File
-        };
-        put(&tree, &mount.target, kind, scaffold).during(step)?;
+        mount.put(tree, root)?;
+    }
+    if let Some(dir) = &plan.working_dir {
+        match root.reach(dir, Kind::Dir) {
+            // Said by who goes there.
+            Ok(_) | Err(Errno::NOTDIR) => {}
+            Err(errno) => {
+                let step = || format!("make working directory {}", dir.display());
+                return Err(errno).during(step);
+            }
+        }
     }
     Ok(())
 }
 
-fn put(
-    tree: &OwnedFd,
-    target: &Path,
-    kind: Kind,
-    scaffold: &mut Vec<OwnedFd>,
-) -> Result<(), Errno> {
-    mount_point::ensure(target, kind, scaffold)?;
-    // Said here, as the kernel would only call it an invalid argument.
-    let is_dir = FileType::from_raw_mode(stat(target)?.st_mode).is_dir();
-    match kind {
-        Kind::Dir if !is_dir => return Err(Errno::NOTDIR),
-        Kind::File if is_dir => return Err(Errno::ISDIR),
-        Kind::Dir | Kind::File => {}
-    }
-    move_mount(
-        tree,
-        "",
-        CWD,
-        target,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS,
-    )
+fn same(one: &Path, other: &Path) -> bool {
+    one.components().eq(other.components())
 }
 
-/// A copy of what is mounted at `path` and below it.
-fn clone(path: &Path) -> Result<OwnedFd, Errno> {
-    open_tree(
-        CWD,
-        path,
-        OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE,
-    )
-}
-
-/// The mount at `path` itself.
+/// What is mounted at `path` itself, uncopied.
 pub(super) fn open_mount(path: &Path) -> Result<OwnedFd, Errno> {
     open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC)
-}
-
-fn tmpfs(place: &Path, options: &CStr, flags: MountFlags) -> Done {
-    mount("tmpfs", place, "tmpfs", flags, Some(options))
-        .during(|| format!("mount {}", place.display()))
-}
-
-fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// The host's resolv.conf, if it is a file below `/run` that `/etc/resolv.conf` leads to.
-pub(super) fn resolv_conf_in_run() -> Option<PathBuf> {
-    let file = fs::canonicalize("/etc/resolv.conf").ok()?;
-    file.starts_with("/run").then_some(file)
 }

@@ -1,29 +1,53 @@
 //! The pod's namespaces, which the shim itself moves into.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use probelet_model::security::Security;
 use probelet_runtime::{Network, StartPodError};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{getegid, geteuid};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::geteuid;
 use rustix::system::sethostname;
 use rustix::thread::UnshareFlags;
 
-use super::identity::{self, Privilege};
-use super::{network, volumes};
+use super::confinement::Confinement;
+use super::identity::Privilege;
+use super::pids::Pids;
+use super::seccomp::Profiles;
+use super::services::Services;
+use super::{network, note, sysctls, volumes};
 use crate::layout::PodDir;
 use crate::protocol::ShimConfig;
+use crate::sys::Stack;
+use crate::user_namespace::{self, Mapping};
 use crate::volume_files::Content;
 use crate::{sys, text};
+
+/// What a pod's containers are started in.
+pub(super) struct Sandbox {
+    pub(super) privilege: Privilege,
+    pub(super) pids: Pids,
+    /// Where Services are answered.
+    pub(super) services: Option<Services>,
+    /// What they may be bounded by.
+    pub(super) profiles: Profiles,
+    /// For children that borrow the shim's memory.
+    pub(super) stack: Stack,
+}
 
 /// Enters the pod's namespaces, and makes its network and volumes.
 pub(super) fn set_up(
     config: &ShimConfig,
     dir: &PodDir,
     content: &Content,
-) -> Result<Privilege, StartPodError> {
-    let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+) -> Result<Sandbox, StartPodError> {
+    let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS;
+    if !config.pod.namespaces.host_ipc {
+        namespaces |= UnshareFlags::NEWIPC;
+    }
     if matches!(config.pod.network, Network::Own(_)) {
         namespaces |= UnshareFlags::NEWNET;
     }
@@ -37,22 +61,83 @@ pub(super) fn set_up(
     )
     .map_err(|errno| sandbox("make mounts private", errno))?;
     sethostname(config.pod.hostname.as_bytes()).map_err(|errno| sandbox("set host name", errno))?;
+    let mut services = None;
     if let Network::Own(address) = config.pod.network {
+        let beside = Services::leave().map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            sandbox("make a network namespace for services", errno)
+        })?;
         network::set_up_loopback(address).map_err(|errno| {
             sandbox(
                 &format!("set address {address} on loopback interface"),
                 errno,
             )
         })?;
+        services = beside_pod(beside, address);
     }
-    for made in [dir.root(), dir.containers(), dir.messages(), dir.volumes()] {
+    sysctls::set(&config.pod).map_err(StartPodError::Sandbox)?;
+    for made in [
+        dir.root(),
+        dir.containers(),
+        dir.messages(),
+        dir.volumes(),
+        dir.roots(),
+        dir.etc(),
+        dir.shared_memory(),
+    ] {
         std::fs::create_dir_all(&made).map_err(|error| {
             StartPodError::Sandbox(format!("make {}: {}", made.display(), text::of_io(&error)))
         })?;
     }
-    volumes::set_up(dir, &config.pod.volumes, content)
+    write_etc(config, dir).map_err(|error| {
+        let place = dir.etc();
+        StartPodError::Sandbox(format!(
+            "write {}: {}",
+            place.display(),
+            text::of_io(&error)
+        ))
+    })?;
+    if !config.pod.namespaces.host_ipc {
+        mount_shared_memory(&dir.shared_memory())
+            .map_err(|errno| sandbox("mount shared memory", errno))?;
+    }
+    volumes::set_up(dir, &config.pod, content)
         .map_err(|error| StartPodError::Volume(error.to_string()))?;
-    Ok(privilege)
+    let mut profiles = Profiles::below(&config.data_dir);
+    let nothing = Security {
+        drop: vec!["ALL".to_owned()],
+        may_escalate: false,
+        ..Security::default()
+    };
+    let has_process_1 = config.pod.namespaces.one_pid;
+    let nothing = has_process_1.then(|| Confinement::of(&nothing, &mut profiles));
+    let nothing = nothing.transpose().map_err(StartPodError::Sandbox)?;
+    let pids = Pids::of(config.pod.namespaces, nothing.as_ref(), &dir.root())
+        .map_err(|errno| sandbox("make a pid namespace", errno))?;
+    Ok(Sandbox {
+        privilege,
+        pids,
+        services,
+        profiles,
+        stack: Stack::new(),
+    })
+}
+
+/// Services need virtual interfaces; a pod can do without.
+fn beside_pod(services: Services, address: IpAddr) -> Option<Services> {
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
+    match services.connect(address) {
+        Ok(()) => Some(services),
+        Err(errno) => {
+            note(&format!(
+                "no names and no services in this pod: {}",
+                text::reason(errno)
+            ));
+            None
+        }
+    }
 }
 
 /// As root directly; otherwise, or if this root may not, inside a user namespace in which the caller is
@@ -66,24 +151,53 @@ fn enter(namespaces: UnshareFlags) -> Result<Privilege, StartPodError> {
             Err(errno) => return Err(failed("make namespaces", errno)),
         }
     }
-    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    let privilege = Privilege::UserNamespace;
-    sys::unshare(UnshareFlags::NEWUSER)
-        .map_err(|errno| sandbox_error(privilege, "make a user namespace", errno))?;
-    identity::map_one_id(0, uid, 0, gid).map_err(|error| {
+    let failed = |what: &str, errno| sandbox_error(Privilege::UserNamespace, what, errno);
+    let mapping = user_namespace::enter().map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        sandbox_error(privilege, "map the user's id in a user namespace", errno)
+        failed("make a user namespace", errno)
     })?;
-    sys::unshare(namespaces).map_err(|errno| sandbox_error(privilege, "make namespaces", errno))?;
+    let privilege = match mapping {
+        Mapping::Many => Privilege::ManyIds,
+        Mapping::One(why) => {
+            note(&user_namespace::told(&why));
+            Privilege::UserNamespace
+        }
+    };
+    sys::unshare(namespaces).map_err(|errno| failed("make namespaces", errno))?;
     Ok(privilege)
+}
+
+/// Files that containers see in their `/etc`.
+fn write_etc(config: &ShimConfig, dir: &PodDir) -> std::io::Result<()> {
+    let hostname = format!("{}\n", config.pod.hostname);
+    for (name, content) in [
+        ("hosts", config.pod.hosts.as_deref()),
+        ("resolv.conf", config.pod.resolv_conf.as_deref()),
+        ("hostname", Some(&*hostname)),
+    ] {
+        if let Some(content) = content {
+            let file = dir.etc().join(name);
+            std::fs::write(&file, content)?;
+            // Whatever the umask.
+            std::fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+        }
+    }
+    Ok(())
+}
+
+/// All containers of a pod see the same, as long as the pod stands.
+///
+/// Upstream: containerd internal/cri/server/podsandbox/sandbox_run_linux.go, setupSandboxFiles (64 MiB).
+/// Shown by: shared_memory_is_the_pods.
+fn mount_shared_memory(place: &Path) -> Result<(), Errno> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("shm", place, "tmpfs", flags, Some(c"mode=1777,size=64m"))
 }
 
 /// What failed, and where the cause may be one of the host's settings, which it is and what helps.
 fn sandbox_error(privilege: Privilege, what: &str, errno: Errno) -> StartPodError {
     let mut message = format!("{what}: {}", text::reason(errno));
-    if privilege == Privilege::UserNamespace
-        && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::NOSPC)
-    {
+    if privilege != Privilege::Root && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::NOSPC) {
         message.push_str(&advice(setting));
     }
     StartPodError::Sandbox(message)

@@ -1,170 +1,120 @@
 //! A command with streams of its own, as the shim keeps it: until the command has been executed, its near
-//! ends; then only the guardian, whose report goes into a pipe that the agent reads.
+//! ends; then only the command, whose end goes into a pipe that the agent reads.
 //!
 //! So the agent may lose its connection and make a new one, and still hears of the end; and if it goes, all
 //! that happens is that the command's streams are closed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use probelet_model::id::ContainerId;
+use probelet_model::time::Mono;
 use probelet_runtime::{ExecError, SessionRequest};
 use rustix::io::{Errno, Result};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Asker;
-use super::command::{CommandError, Environment, StandardStreams, Words};
 use super::container::Place;
-use super::exec::read_to_end;
-use super::guardian::{self, Order, Report};
-use super::identity::Privilege;
+use super::exec::Running;
 use super::pipes::{NearEnds, near_reader, near_writer, nowhere};
-use super::reap;
+use super::runner::Order;
 use super::terminal::Terminal;
-use crate::layout;
 use crate::protocol::Ends;
-use crate::sys::Stack;
-use crate::text;
+use crate::{clock, text};
 
 /// How a session ended, as it is written to the agent.
 pub(super) type Outcome = std::result::Result<i32, ExecError>;
 
-/// What a signal that ends all of a container makes of a command in it.
-pub(super) const KILLED: i32 = layout::code_of_signal(rustix::process::Signal::KILL.as_raw());
+/// How long it may take until the command has been executed.
+const BEGINS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A command that runs.
+/// A command that runs, or is about to.
 pub(super) struct Session {
     pub(super) container: ContainerId,
-    guardian: OwnedFd,
-    report: Option<OwnedFd>,
-    report_text: Vec<u8>,
-    /// Until the command has been executed.
-    opening: Option<(Asker, NearEnds)>,
+    state: State,
     /// Takes an [`Outcome`].
     ended: OwnedFd,
 }
 
-/// One of the descriptors of a [`Session`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// The guardian has reported, or died.
-    Report,
-    /// The guardian has ended.
-    Guardian,
+enum State {
+    Opening {
+        asker: Asker,
+        near: NearEnds,
+        deadline: Mono,
+    },
+    Running(Running),
 }
 
 /// What a command was asked for with, and what came of it.
 pub(super) type Opened = (Asker, std::result::Result<NearEnds, ExecError>);
 
 impl Session {
-    /// Starts the command; everything after happens in the event loop.
-    pub(super) fn start(
-        stack: &mut Stack,
-        privilege: Privilege,
+    /// One that is about to be ordered, with its far ends.
+    pub(super) fn new(
         container: ContainerId,
-        place: Place<'_>,
-        request: &SessionRequest,
+        place: &Place<'_>,
+        request: SessionRequest,
         asker: Asker,
-    ) -> std::result::Result<Self, ExecError> {
-        let command = |error: CommandError| ExecError::Command(error.to_string());
+    ) -> std::result::Result<(Self, Order, Vec<OwnedFd>), ExecError> {
         let system =
             |errno: Errno| ExecError::Runtime(format!("start command: {}", text::reason(errno)));
-        let Place {
-            init,
-            main,
-            user_namespace,
-            ..
-        } = place;
-        let on_terminal = terminal_environment(request, &place).map_err(command)?;
-        let env = on_terminal.as_ref().unwrap_or(&main.env);
-        let words = Words::new(&request.argv, env).map_err(command)?;
         let (ended, ended_in) = near_reader().map_err(system)?;
-        let (report, report_in) = near_reader().map_err(system)?;
-        let (near, far) = streams(request, &place, ended).map_err(system)?;
-        let order = Order {
-            init: init.pidfd.as_fd(),
-            identity: &main.identity,
-            privilege,
-            user_namespace: user_namespace.map(AsFd::as_fd),
-            env,
-            words: &words,
-            dir: &main.dir,
-            timeout: None,
-            streams: far.standard(request.tty),
-            report: report_in.as_fd(),
-        };
-        let pid = guardian::start(stack, &order).map_err(system)?;
-        // Our own child, not yet reaped: the number is still its own.
-        let guardian = pidfd_open(pid, PidfdFlags::empty()).map_err(system)?;
         rustix::io::ioctl_fionbio(&ended_in, true).map_err(system)?;
-        Ok(Self {
-            container,
-            guardian,
-            report: Some(report),
-            report_text: Vec::new(),
-            opening: Some((asker, near)),
-            ended: ended_in,
-        })
-    }
-
-    /// What to poll for.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&OwnedFd, Part)> {
-        let report = self.report.iter().map(|fd| (fd, Part::Report));
-        report.chain([(&self.guardian, Part::Guardian)])
-    }
-
-    /// Reads the guardian's report. Answers, once, when the command has been executed or could not be; tells
-    /// the agent when it has ended.
-    pub(super) fn take(&mut self, container_runs: bool) -> Option<Opened> {
-        let report = self.report.take()?;
-        let at_end = read_to_end(&report, &mut self.report_text);
-        let mut answer = None;
-        let mut reports = serde_json::Deserializer::from_slice(&self.report_text).into_iter();
-        let mut read = 0;
-        while let Some(Ok(said)) = reports.next() {
-            read = reports.byte_offset();
-            match said {
-                Report::Started => {
-                    answer = self.opening.take().map(|(asker, near)| (asker, Ok(near)));
-                }
-                Report::Exited(code) => return self.end(Ok(code), answer),
-                Report::NotExecuted(text) => {
-                    return self.end(Err(ExecError::Command(text)), answer);
-                }
-                Report::Broken(text) if container_runs => {
-                    return self.end(Err(ExecError::Runtime(text)), answer);
-                }
-                Report::Broken(_) | Report::TimedOut => {}
-            }
-        }
-        self.report_text.drain(..read);
-        if !at_end {
-            self.report = Some(report);
-            return answer;
-        }
-        let outcome = match (container_runs, self.opening.is_some()) {
-            (true, _) => Err(ExecError::Runtime(
-                "the command's guardian was killed".into(),
-            )),
-            (false, true) => Err(ExecError::NotRunning(self.container.clone())),
-            (false, false) => Ok(KILLED),
+        let (near, far) = streams(&request, place, ended).map_err(system)?;
+        let order = Order {
+            argv: request.argv,
+            attempt: false,
+            stdin: far.stdin.is_some(),
+            on_terminal: request.tty,
         };
-        self.end(outcome, answer)
+        let far = far.into_order().map_err(system)?;
+        place.give(&far);
+        let state = State::Opening {
+            asker,
+            near,
+            deadline: clock::mono() + BEGINS_WITHIN,
+        };
+        let session = Self {
+            container,
+            state,
+            ended: ended_in,
+        };
+        Ok((session, order, far))
     }
 
-    /// The outcome is the answer if nobody has been answered yet.
-    fn end(&mut self, outcome: Outcome, answer: Option<Opened>) -> Option<Opened> {
-        match (outcome, self.opening.take()) {
-            (Err(error), Some((asker, _))) => Some((asker, Err(error))),
-            (outcome, opening) => {
-                tell(&self.ended, &outcome);
-                answer.or(opening.map(|(asker, near)| (asker, Ok(near))))
-            }
+    /// When it is taken for one that will never be executed.
+    pub(super) const fn deadline(&self) -> Mono {
+        match self.state {
+            State::Opening { deadline, .. } => deadline,
+            State::Running(_) => Mono(u64::MAX),
         }
     }
 
-    /// Reaps the guardian if it has ended; the session is over then in every respect.
-    pub(super) fn reap(&self) -> bool {
-        reap(&self.guardian)
+    /// It has been executed.
+    pub(super) fn begin(&mut self, command: Running) -> Option<Opened> {
+        match std::mem::replace(&mut self.state, State::Running(command)) {
+            State::Opening { asker, near, .. } => Some((asker, Ok(near))),
+            State::Running(_) => None,
+        }
+    }
+
+    /// It will not be.
+    pub(super) fn refuse(self, error: ExecError) -> Option<Opened> {
+        match self.state {
+            State::Opening { asker, .. } => Some((asker, Err(error))),
+            State::Running(_) => None,
+        }
+    }
+
+    /// Tells of its end if it has come, and says whether it has.
+    pub(super) fn take(&self) -> bool {
+        let State::Running(command) = &self.state else {
+            return false;
+        };
+        let code = command.reap();
+        if let Some(code) = code {
+            tell(&self.ended, &Ok(code));
+        }
+        code.is_some()
     }
 }
 
@@ -175,23 +125,6 @@ pub(super) fn tell(ended: &OwnedFd, outcome: &Outcome) {
     }
 }
 
-/// On a terminal, `TERM` is what upstream says it is, whatever the container's is.
-fn terminal_environment(
-    request: &SessionRequest,
-    place: &Place<'_>,
-) -> std::result::Result<Option<Environment>, CommandError> {
-    if !request.tty {
-        return Ok(None);
-    }
-    let own: Vec<_> = place
-        .env
-        .iter()
-        .filter(|(name, _)| name != "TERM")
-        .cloned()
-        .collect();
-    Environment::new(&own, &place.main.identity.home, place.hostname, true).map(Some)
-}
-
 /// The ends that the command gets.
 struct FarEnds {
     stdin: Option<OwnedFd>,
@@ -200,13 +133,15 @@ struct FarEnds {
 }
 
 impl FarEnds {
-    fn standard(&self, on_terminal: bool) -> StandardStreams<'_> {
-        StandardStreams {
-            stdin: self.stdin.as_ref().map(AsFd::as_fd),
-            stdout: self.stdout.as_fd(),
-            stderr: self.stderr.as_ref().unwrap_or(&self.stdout).as_fd(),
-            on_terminal,
-        }
+    /// As an [`Order`] has them.
+    fn into_order(self) -> Result<Vec<OwnedFd>> {
+        let stderr = match self.stderr {
+            Some(stderr) => stderr,
+            None => rustix::io::fcntl_dupfd_cloexec(&self.stdout, 3)?,
+        };
+        let mut fds = vec![self.stdout, stderr];
+        fds.extend(self.stdin);
+        Ok(fds)
     }
 }
 

@@ -19,13 +19,15 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::agent::Agents;
 use super::attachments::Attachments;
-use super::{Shim, note, sandbox, volumes};
+use super::{Shim, note, own_program, pasta, sandbox, usage, volumes};
+use crate::cgroup::PodCgroup;
 use crate::layout::{self, PodDir, SOCKET};
 use crate::process::ProcessId;
 use crate::protocol::ShimConfig;
-use crate::sys::{self, Signals, Stack};
-use crate::text;
+use crate::removal;
+use crate::sys::{self, Signals};
 use crate::volume_files::{self, Content};
+use crate::{clock, text};
 
 /// The whole life of a shim. The binary calls this before it sets anything else up, and with one thread;
 /// `args` are the arguments after those of [`crate::Options::shim_command`].
@@ -33,13 +35,19 @@ use crate::volume_files::{self, Content};
 /// On stdout it says, as JSON, how making the sandbox went: a `Result<(), StartPodError>`.
 #[must_use]
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut args = args.into_iter();
-    let (Some(dir), None) = (args.next(), args.next()) else {
-        note("this command is for the agent alone: it wants the directory of one pod");
-        return ExitCode::from(2);
+    let args: Vec<OsString> = args.into_iter().collect();
+    let dir = match &args[..] {
+        [dir] => PodDir::at(PathBuf::from(dir)),
+        [flag, tree] if flag == removal::REMOVE => return removal::main(tree),
+        _ => {
+            note("this command is for the agent alone: it wants the directory of one pod");
+            return ExitCode::from(2);
+        }
     };
-    let dir = PodDir::at(PathBuf::from(dir));
-    let stood_up = detach(&dir).and_then(|content| stand_up(&dir, &content));
+    let stood_up = own_program::protect()
+        .map_err(|error| failed("keep the shim's program from containers", &error))
+        .and_then(|()| detach(&dir))
+        .and_then(|content| stand_up(&dir, &content));
     let told = tell(stood_up.as_ref().map(drop));
     match stood_up {
         Ok(mut shim) => {
@@ -87,28 +95,59 @@ fn detach(dir: &PodDir) -> Result<Content, StartPodError> {
 fn stand_up(dir: &PodDir, content: &Content) -> Result<Shim, StartPodError> {
     let config: ShimConfig = layout::read_json(&dir.config())
         .map_err(|error| failed("read the pod's config.json", &error))?;
-    let made = sandbox::set_up(&config, dir, content).and_then(|privilege| {
+    // Before the namespaces: without root, the cgroups are the user's and not those of a user namespace.
+    let pod = &config.pod;
+    let cgroup = match config.cgroups.make_pod(&pod.uid, &pod.resources, pod.qos) {
+        // What another user has delegated may not be as it should; the pod can do without.
+        Err(error) if !rustix::process::geteuid().is_root() => {
+            note(&format!("resources are not limited: {error}"));
+            PodCgroup::default()
+        }
+        made => made.map_err(|error| failed("limit resources", &error))?,
+    };
+    let child_signals =
+        sys::child_signals().map_err(|errno| failed("watch over children", &errno.into()))?;
+    let waiting =
+        pasta::prepare(&config, dir).map_err(|error| failed("make ready for pasta", &error))?;
+    let made = sandbox::set_up(&config, dir, content).and_then(|sandbox| {
+        let pasta = waiting.map(pasta::Waiting::start);
+        let required = config.pasta.as_ref().is_some_and(|pasta| pasta.required);
+        match &pasta {
+            Some(Err(why)) if required => return Err(StartPodError::Sandbox(why.clone())),
+            Some(Err(why)) => note(why),
+            Some(Ok(_)) | None => {}
+        }
         let listener =
             listen_in(dir.path()).map_err(|error| failed("listen for the agent", &error))?;
-        Ok((privilege, listener))
+        Ok((sandbox, pasta, listener))
     });
-    let (privilege, listener) =
-        made.inspect_err(|_| volumes::tear_down(dir, &config.pod.volumes))?;
+    let (sandbox, pasta, listener) = made.inspect_err(|_| {
+        volumes::tear_down(dir, &config.pod.volumes);
+        let _cannot_be_told = config.cgroups.remove_pod(&config.pod.uid);
+    })?;
+    let limited = usage::has_limits(&config.pod.volumes);
+    let look_at_volumes = limited.then(|| clock::mono() + usage::BETWEEN_LOOKS);
     Ok(Shim {
         config,
         dir: dir.clone(),
-        privilege,
+        sandbox,
+        cgroup,
         agents: Agents::new(listener),
         live: BTreeMap::new(),
         ended: Vec::new(),
         execs: BTreeMap::new(),
         sessions: BTreeMap::new(),
         attachments: Attachments::default(),
+        measurement: None,
+        look_at_volumes,
+        pasta,
         early: Vec::new(),
         next_exec: 0,
         replaced: Vec::new(),
+        removals: BTreeMap::new(),
         removing: None,
-        stack: Stack::new(),
+        strays: Vec::new(),
+        child_signals,
     })
 }
 

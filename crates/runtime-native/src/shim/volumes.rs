@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use probelet_model::pod::{HostPathType, Volume, VolumeSource};
 use probelet_model::volume::FileSource;
-use probelet_runtime::VolumeFiles;
+use probelet_runtime::{PodConfig, VolumeFiles};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::{atomic_writer, note};
+use super::{atomic_writer, note, ownership};
 use crate::layout::{self, PodDir};
 use crate::volume_files::Content;
 use crate::{clock, text};
@@ -28,12 +28,9 @@ pub(super) struct VolumeError {
 /// Upstream: kubelet pkg/volume/util/operationexecutor/operation_generator.go,
 /// GenerateMountVolumeFunc (the text around every reason).
 /// Shown by: volumes_of_every_type_are_checked.
-pub(super) fn set_up(
-    dir: &PodDir,
-    volumes: &[Volume],
-    content: &Content,
-) -> Result<(), VolumeError> {
-    for volume in volumes {
+pub(super) fn set_up(dir: &PodDir, pod: &PodConfig, content: &Content) -> Result<(), VolumeError> {
+    let group = pod.security.fs_group.map(|group| group.gid);
+    for volume in &pod.volumes {
         let made = match &volume.source {
             VolumeSource::HostPath { path, kind } => check_host_path(path, *kind),
             VolumeSource::EmptyDir {
@@ -42,12 +39,14 @@ pub(super) fn set_up(
             } => {
                 let limit = in_memory.then_some(*size_limit);
                 let place = dir.volume(&volume.name);
-                make_empty_dir(&place, limit).map_err(|error| text::of_io(&error))
+                make_empty_dir(&place, limit)
+                    .and_then(|()| group.map_or(Ok(()), |gid| ownership::give(&place, gid, false)))
+                    .map_err(|error| text::of_io(&error))
             }
             VolumeSource::Files { sources, .. } => {
                 let place = dir.volume(&volume.name);
                 match content.get(&volume.name) {
-                    Some(files) => make_files(&place, is_for_memory(sources), files),
+                    Some(files) => make_files(&place, is_for_memory(sources), files, group),
                     None => Err("its files were not given".to_owned()),
                 }
             }
@@ -57,12 +56,18 @@ pub(super) fn set_up(
             reason,
         })?;
     }
+    if let Some(gid) = group.filter(|&gid| !ownership::can_be_given(gid)) {
+        note(&format!(
+            "fsGroup {gid} is not among the ids that this user has: volumes keep their group"
+        ));
+    }
     Ok(())
 }
 
 /// Undoes what would keep the pod's directory from being removed, or would be left of a pod that could not be
 /// made.
 pub(super) fn tear_down(dir: &PodDir, volumes: &[Volume]) {
+    let _not_mounted = unmount(dir.shared_memory(), UnmountFlags::DETACH);
     for volume in volumes {
         let place = dir.volume(&volume.name);
         match &volume.source {
@@ -95,19 +100,26 @@ pub(super) const fn is_read_only(volume: &Volume) -> bool {
     matches!(volume.source, VolumeSource::Files { .. })
 }
 
+/// Whether it is a part of the host, whose devices whoever asks for it may want.
+pub(super) const fn is_of_host(volume: &Volume) -> bool {
+    matches!(volume.source, VolumeSource::HostPath { .. })
+}
+
 /// Gives the volume of files of that name new content. Answers with the directory that has been replaced,
 /// which is to be removed when nobody can be on the way there any more.
 pub(super) fn update(
     dir: &PodDir,
-    volumes: &[Volume],
+    pod: &PodConfig,
     name: &str,
     files: &VolumeFiles,
 ) -> Result<Option<PathBuf>, String> {
-    let volume = volumes.iter().find(|volume| volume.name == name);
+    let volume = pod.volumes.iter().find(|volume| volume.name == name);
     if !volume.is_some_and(is_read_only) {
         return Err(format!("the pod has no volume of files \"{name}\""));
     }
-    atomic_writer::write(&dir.volume(name), files, clock::wall()).map_err(|error| error.to_string())
+    let group = pod.security.fs_group.map(|group| group.gid);
+    atomic_writer::write(&dir.volume(name), files, clock::wall(), group)
+        .map_err(|error| error.to_string())
 }
 
 /// Makes what an untyped hostPath names, if nothing is there: a directory.
@@ -137,7 +149,12 @@ fn is_for_memory(sources: &[FileSource]) -> bool {
 
 /// Makes a volume of files, in memory where that can be had. Like an emptyDir's, the mode of its directory
 /// is 0777, and in memory that of any tmpfs.
-fn make_files(place: &Path, in_memory: bool, files: &VolumeFiles) -> Result<(), String> {
+fn make_files(
+    place: &Path,
+    in_memory: bool,
+    files: &VolumeFiles,
+    group: Option<u32>,
+) -> Result<(), String> {
     let make = || {
         fs::create_dir_all(place)?;
         fs::set_permissions(place, Permissions::from_mode(0o777))
@@ -153,7 +170,7 @@ fn make_files(place: &Path, in_memory: bool, files: &VolumeFiles) -> Result<(), 
             ));
         }
     }
-    atomic_writer::write(place, files, clock::wall()).map_err(|error| error.to_string())?;
+    atomic_writer::write(place, files, clock::wall(), group).map_err(|error| error.to_string())?;
     atomic_writer::remove_replaced(place).map_err(|error| text::of_io(&error))
 }
 

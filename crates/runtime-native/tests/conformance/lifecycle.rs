@@ -195,7 +195,7 @@ fn a_call_of_a_newer_agent_is_answered() {
             packets.push(String::from_utf8_lossy(&packet[1..length]).into_owned());
         }
         assert!(
-            packets[0].contains(r#""abilities":{"sessions":true}"#),
+            packets[0].contains(r#""abilities":{"sessions":true,"#),
             "{packets:?}"
         );
         assert_eq!(

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use probelet_model::id::{ContainerName, PodUid};
 use probelet_model::pod::{
-    Container, ContainerPort, Hook, Meta, Pod, Protocol, RestartPolicy, RestartRule,
+    Container, ContainerPort, Hook, Meta, Pod, Protocol, PullPolicy, RestartPolicy, RestartRule,
     TerminationMessage, User,
 };
 use probelet_model::probe::{Handler, PortRef, Probe, ProbeKind, Scheme};
@@ -160,6 +160,12 @@ fn part(chance: &mut Chance, index: usize) -> Part {
         subdomain: None,
         service_account: "default".to_owned(),
         enable_service_links: true,
+        on_host: chance.percent(40),
+        namespaces: probelet_model::security::Namespaces::default(),
+        security: probelet_model::security::PodSecurity::default(),
+        dns: probelet_model::pod::Dns::default(),
+        host_aliases: Vec::new(),
+        image_pull_secrets: Vec::new(),
         deletion: None,
     };
     Part {
@@ -173,7 +179,10 @@ fn container(name: &str) -> Container {
     Container {
         name: ContainerName::from(name),
         image: "example/app".to_owned(),
-        argv: vec!["app".to_owned()],
+        pull_policy: PullPolicy::default(),
+        command: vec!["app".to_owned()],
+        args: Vec::new(),
+        security: probelet_model::security::Security::default(),
         working_dir: None,
         env: Vec::new(),
         env_from: Vec::new(),
@@ -184,6 +193,8 @@ fn container(name: &str) -> Container {
             name: None,
             number: PORT,
             protocol: Protocol::Tcp,
+            host_port: None,
+            host_ip: None,
         }],
         volume_mounts: Vec::new(),
         user: User::default(),
@@ -192,6 +203,7 @@ fn container(name: &str) -> Container {
         liveness: None,
         post_start: None,
         pre_stop: None,
+        stop_signal: None,
         restart_policy: None,
         restart_rules: Vec::new(),
         termination_message: TerminationMessage::default(),
@@ -215,6 +227,7 @@ fn init_container(chance: &mut Chance, name: &str) -> (Container, ContainerScrip
         exit: Some(OwnExit {
             at: chance.half_seconds(12),
             code,
+            out_of_memory: false,
         }),
         ..Run::default()
     };
@@ -222,11 +235,16 @@ fn init_container(chance: &mut Chance, name: &str) -> (Container, ContainerScrip
     let last = ends(0);
     let failures = chance.index(3);
     let runs = failing.into_iter().take(failures).chain([last]).collect();
-    (container(name), ContainerScript { runs })
+    let script = ContainerScript {
+        runs,
+        ..ContainerScript::default()
+    };
+    (container(name), script)
 }
 
 fn regular_container(chance: &mut Chance, name: &str) -> (Container, ContainerScript) {
     let mut spec = container(name);
+    spec.pull_policy = chance.pick(&[PullPolicy::IfNotPresent, PullPolicy::Always]);
     spec.startup = chance.maybe(35, |chance| probe(chance, ProbeKind::Startup));
     spec.readiness = chance.maybe(60, |chance| probe(chance, ProbeKind::Readiness));
     spec.liveness = chance.maybe(60, |chance| probe(chance, ProbeKind::Liveness));
@@ -247,7 +265,11 @@ fn regular_container(chance: &mut Chance, name: &str) -> (Container, ContainerSc
         on_term: on_term(chance),
         ..Run::default()
     });
-    (spec, ContainerScript { runs })
+    let script = ContainerScript {
+        runs,
+        ..ContainerScript::default()
+    };
+    (spec, script)
 }
 
 fn probe(chance: &mut Chance, kind: ProbeKind) -> Probe {

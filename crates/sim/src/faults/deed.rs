@@ -50,6 +50,8 @@ pub enum What {
     Break(Call, Fault),
     /// A sandbox goes, with all in it.
     LoseSandbox(usize),
+    /// The image of its first container is removed from where images are kept.
+    RemoveImage(usize),
     /// A container's run is ended by somebody else, with this code.
     Kill(usize, usize, i32),
     /// The wall clock is set, by so many seconds.
@@ -65,6 +67,10 @@ pub enum What {
 pub enum Call {
     /// [`Effect::StartPod`].
     StartPod,
+    /// [`Effect::LookUpImage`].
+    LookUpImage,
+    /// [`Effect::PullImage`].
+    PullImage,
     /// [`Effect::StartContainer`].
     StartContainer,
     /// [`Effect::RunHook`].
@@ -81,6 +87,8 @@ impl Call {
     pub const fn of(effect: &Effect) -> Option<Self> {
         match effect {
             Effect::StartPod { .. } => Some(Self::StartPod),
+            Effect::LookUpImage { .. } => Some(Self::LookUpImage),
+            Effect::PullImage { .. } => Some(Self::PullImage),
             Effect::StartContainer { .. } => Some(Self::StartContainer),
             Effect::RunHook { .. } => Some(Self::RunHook),
             Effect::RemovePod { .. } => Some(Self::RemovePod),
@@ -101,11 +109,19 @@ impl Call {
         let fails = || Fault::Fails("the runtime is out of order".to_owned());
         match (self, chance.below(4)) {
             (Self::StartAttempt | Self::RunHook, 0) => Fault::Lost,
-            (Self::StartAttempt | Self::RunHook | Self::StartPod, 1) => Fault::Twice,
-            (Self::RemovePod, _) | (_, 2) => fails(),
-            (Self::StartAttempt | Self::RunHook | Self::StartPod | Self::StartContainer, _) => {
-                slow(chance)
+            (Self::StartAttempt | Self::RunHook | Self::StartPod | Self::PullImage, 1) => {
+                Fault::Twice
             }
+            (Self::RemovePod, _) | (_, 2) => fails(),
+            (
+                Self::StartAttempt
+                | Self::RunHook
+                | Self::StartPod
+                | Self::LookUpImage
+                | Self::PullImage
+                | Self::StartContainer,
+                _,
+            ) => slow(chance),
         }
     }
 }
@@ -146,7 +162,7 @@ pub(super) fn draw(chance: &mut Chance, cast: &Cast, plan: &Plan) -> Vec<Deed> {
 
 fn a_deed(chance: &mut Chance, cast: &Cast) -> What {
     let pod = chance.index(cast.pods.len());
-    match chance.below(40) {
+    match chance.below(42) {
         0..8 => What::Crash {
             effects: chance.small(12),
             down: down(chance),
@@ -161,6 +177,9 @@ fn a_deed(chance: &mut Chance, cast: &Cast) -> What {
                 Call::StartAttempt,
                 Call::StartAttempt,
                 Call::StartAttempt,
+                Call::LookUpImage,
+                Call::PullImage,
+                Call::PullImage,
                 Call::StartContainer,
                 Call::StartPod,
                 Call::RunHook,
@@ -178,6 +197,7 @@ fn a_deed(chance: &mut Chance, cast: &Cast) -> What {
         34..36 => What::Gate(pod, chance.percent(60)),
         36..38 => What::Delete(pod, Duration::from_secs(chance.below(20))),
         38 => What::Stop(pod),
+        39..41 => What::RemoveImage(pod),
         _ => What::Apply(pod),
     }
 }
@@ -229,6 +249,7 @@ impl fmt::Display for Deed {
             ),
             What::Break(call, fault) => write!(f, "the next {call:?} goes wrong: {fault:?}"),
             What::LoseSandbox(pod) => write!(f, "pod-{pod} loses its sandbox"),
+            What::RemoveImage(pod) => write!(f, "the image of pod-{pod} is removed"),
             What::Kill(pod, nth, code) => {
                 write!(
                     f,

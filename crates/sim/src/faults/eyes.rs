@@ -154,6 +154,8 @@ impl Witness for Eyes {
                 *known = (pod.clone(), status.or_else(|| known.1.take()));
             }
             Input::AttemptFinished { .. }
+            | Input::ImageLookedUp { .. }
+            | Input::ImagePulled { .. }
             | Input::ContainerStarted { .. }
             | Input::ContainerExited { .. }
             | Input::PodStarted { .. }
@@ -165,6 +167,7 @@ impl Witness for Eyes {
             | Input::ServiceApplied { .. }
             | Input::ServiceDeleted { .. }
             | Input::PodLost { .. }
+            | Input::VolumeFull { .. }
             | Input::PodRemoved { .. }
             | Input::Wake => {}
         }
@@ -218,6 +221,8 @@ fn late_answer(effect: &Effect) -> Option<Input> {
         Effect::Remember { .. }
         | Effect::Commit(_)
         | Effect::StartPod { .. }
+        | Effect::LookUpImage { .. }
+        | Effect::PullImage { .. }
         | Effect::StartContainer { .. }
         | Effect::StopContainer { .. }
         | Effect::RemovePod { .. }

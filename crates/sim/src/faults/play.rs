@@ -189,6 +189,15 @@ impl Player<'_> {
                     node.tell(input, eyes);
                 }
             }
+            What::RemoveImage(index) => {
+                let uid = &self.cast.pods[*index].pod.uid;
+                let image = node
+                    .pod(uid)
+                    .map(|(pod, _)| pod.containers[0].image.clone());
+                if let Some(image) = image {
+                    node.world_mut().remove_image(&image);
+                }
+            }
             What::Kill(index, nth, code) => {
                 let pod = &self.cast.pods[*index].pod;
                 let standing = node.world().standing(&pod.uid);

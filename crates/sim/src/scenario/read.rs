@@ -13,7 +13,7 @@ use probelet_model::yaml::{self, Node, SyntaxError};
 
 use super::fields::{Errors, Field};
 use super::{Action, AgentRestart, Event, Scenario};
-use crate::script::{ContainerScript, HookScript, OnTerm, OwnExit, Run};
+use crate::script::{ContainerScript, HookScript, OnTerm, OwnExit, Pull, Run};
 
 /// Exit codes as a shell sees them.
 pub(super) const CODES: std::ops::RangeInclusive<i32> = 0..=255;
@@ -145,17 +145,36 @@ impl<'a> Reader<'a> {
                 let message = format!("Not found: {name:?}: there is {}", some_of(&there));
                 self.errors.add(field.path.clone(), message);
             }
-            if !self.errors.object(&field, &["runs"]) {
+            if !self.errors.object(&field, &["pulls", "runs"]) {
                 continue;
             }
-            self.errors.required(&field, "runs");
-            let runs = field.get("runs");
-            let runs = runs.map_or_else(Vec::new, |runs| self.errors.elements(&runs));
-            let runs = runs.iter().map(|run| self.run(run)).collect();
+            if field.get("pulls").is_none() {
+                self.errors.required(&field, "runs");
+            }
+            let mut list = |name| {
+                let list = field.get(name);
+                list.map_or_else(Vec::new, |list| self.errors.elements(&list))
+            };
+            let (pulls, runs) = (list("pulls"), list("runs"));
+            let script = ContainerScript {
+                runs: runs.iter().map(|run| self.run(run)).collect(),
+                pulls: pulls.iter().map(|pull| self.pull(pull)).collect(),
+            };
             let name = ContainerName::from(name);
-            containers.insert(name, Arc::new(ContainerScript { runs }));
+            containers.insert(name, Arc::new(script));
         }
         containers
+    }
+
+    fn pull(&mut self, pull: &Field<'a>) -> Pull {
+        if !self.errors.object(pull, &["after", "fails"]) {
+            return Pull::default();
+        }
+        let fails = pull.get("fails").is_some();
+        Pull {
+            after: self.errors.duration(pull, "after"),
+            fails: fails.then(|| self.errors.text(pull, "fails")),
+        }
     }
 
     fn run(&mut self, run: &Field<'a>) -> Run {
@@ -164,6 +183,7 @@ impl<'a> Reader<'a> {
             "startFails",
             "exitAt",
             "exitCode",
+            "outOfMemory",
             "onTerm",
             "postStart",
             "preStop",
@@ -185,15 +205,20 @@ impl<'a> Reader<'a> {
             self.errors.text(&field, "message")
         });
         if run.get("exitAt").is_none() {
-            self.errors
-                .forbidden(run, "exitCode", "may only be set beside exitAt");
+            for name in ["exitCode", "outOfMemory"] {
+                self.errors
+                    .forbidden(run, name, "may only be set beside exitAt");
+            }
         }
+        let out_of_memory = self.errors.flag(run, "outOfMemory");
+        let usual = if out_of_memory { 137 } else { 0 };
         Run {
             start_after: self.errors.duration(run, "startAfter"),
             start_fails,
             exit: run.get("exitAt").map(|field| OwnExit {
                 at: self.errors.duration_of(&field),
-                code: self.errors.integer(run, "exitCode", CODES, 0),
+                code: self.errors.integer(run, "exitCode", CODES, usual),
+                out_of_memory,
             }),
             on_term: run
                 .get("onTerm")

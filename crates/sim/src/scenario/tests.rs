@@ -21,7 +21,7 @@ spec:
     let source = Source::Stdin(text.to_owned());
     let loaded = manifest::load(&[source], &Options::default()).unwrap();
     let pod = |object: manifest::ManifestObject| match object.object {
-        Object::Pod(pod) => pod,
+        Object::Pod(pod) => *pod,
         Object::Service(_) | Object::Other => panic!("only a pod is there"),
     };
     loaded.objects.into_iter().map(pod).collect()
@@ -75,7 +75,8 @@ events:
         first.exit,
         Some(OwnExit {
             at: secs(90),
-            code: 1
+            code: 1,
+            out_of_memory: false,
         })
     );
     assert_eq!(
@@ -128,6 +129,36 @@ events:
 }
 
 /// A scenario whose web has one run with this line; it is line 5, and the line starts at column 7.
+#[test]
+fn pulls_are_read() {
+    let scenario = read(
+        r#"duration: 10s
+containers:
+  web:
+    pulls: [{fails: "manifest unknown"}, {after: 2s}]
+"#,
+    )
+    .unwrap();
+    let web = &scenario.containers["web"];
+    assert!(web.runs.is_empty());
+    let after = |seconds| Duration::from_secs(seconds);
+    assert_eq!(
+        web.pull(0).unwrap().fails.as_deref(),
+        Some("manifest unknown")
+    );
+    for nth in [1, 2, 9] {
+        let pull = web.pull(nth).unwrap();
+        assert_eq!((pull.after, pull.fails.as_deref()), (after(2), None));
+    }
+    let wrong = read("duration: 1s\ncontainers: {web: {pulls: [{fail: x, after: -1s}]}}");
+    let wrong = wrong.unwrap_err().to_string();
+    for part in ["did you mean \"fails\"?", "pulls[0].after"] {
+        assert!(wrong.contains(part), "{wrong}");
+    }
+    let empty = read("duration: 1s\ncontainers: {web: {}}").unwrap_err();
+    assert!(empty.to_string().contains("runs"), "{empty}");
+}
+
 fn in_run(line: &str) -> String {
     format!("duration: 60s\ncontainers:\n  web:\n    runs:\n    - {line}\n")
 }
@@ -217,6 +248,7 @@ fn what_is_wrong_is_said_with_its_place() {
             "3:15: containers.web.runs: Required value: must have an entry at least".into(),
         ),
         (in_run("exitsAt: 5s"), format!("5:16: unknown field \"{run}.exitsAt\", did you mean \"exitAt\"?")),
+        (in_run("outOfMemory: true"), format!("5:20: {run}.outOfMemory: Forbidden: may only be set beside exitAt")),
         (in_run("exitCode: 5"), format!("5:17: {run}.exitCode: Forbidden: may only be set beside exitAt")),
         (
             in_run("{exitAt: 5s, exitCode: 256}"),

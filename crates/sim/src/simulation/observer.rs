@@ -234,6 +234,8 @@ impl Witness for Observer {
             }
             Effect::Remember { .. }
             | Effect::StartPod { .. }
+            | Effect::LookUpImage { .. }
+            | Effect::PullImage { .. }
             | Effect::StartContainer { .. }
             | Effect::RunHook { .. }
             | Effect::StopContainer { .. }

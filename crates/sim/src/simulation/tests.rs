@@ -113,6 +113,23 @@ containers: {web: {runs: [{exitAt: 15s, exitCode: 7}, {}]}}
 }
 
 #[test]
+fn a_run_that_uses_up_its_memory_is_told_as_such() {
+    let scenario = "
+duration: 60s
+containers: {web: {runs: [{exitAt: 15s, outOfMemory: true}, {}]}}
+";
+    let records = run(&web(""), scenario);
+    let ends = of(&records, |what| match what {
+        What::Container {
+            reason, exit_code, ..
+        } => Some((reason.clone(), *exit_code)),
+        _ => None,
+    });
+    let expected = ("OOMKilled".to_owned(), 137);
+    assert!(ends.iter().any(|(_, end)| *end == expected), "{ends:?}");
+}
+
+#[test]
 fn a_pod_that_is_deleted_leaves_its_endpoints_and_its_summary_stops() {
     let scenario = "
 duration: 10m

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use probelet_engine::effect::{Effect, HookMoment};
-use probelet_engine::input::{AttemptId, ContainerFailure, Input, OperationId, PodFailure};
+use probelet_engine::input::{
+    AttemptId, ContainerFailure, Image, ImageFailure, Input, OperationId, PodFailure,
+};
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::{Hook, Pod};
 use probelet_model::probe::{ProbeKind, ProberError};
@@ -12,7 +14,7 @@ use probelet_model::probe::{ProbeKind, ProberError};
 use super::attempt::{Cut, Target, attempt};
 use super::sandbox::{Question, RunBegins};
 use super::{Call, What, World};
-use crate::script::{HookScript, OnTerm, Run};
+use crate::script::{HookScript, OnTerm, Pull, Run};
 
 /// What goes wrong with one effect beside what scripts say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,12 +47,25 @@ impl World {
     pub fn perform(&mut self, effect: Effect, fault: Fault) -> Option<Effect> {
         match effect {
             Effect::StartPod { operation, pod } => self.start_pod(operation, &pod, fault),
+            Effect::LookUpImage {
+                operation,
+                pod,
+                container,
+                image,
+            } => self.look_up_image(operation, pod.uid.clone(), &container, &image, fault),
+            Effect::PullImage {
+                operation,
+                pod,
+                container,
+                image,
+            } => self.pull_image(operation, pod.uid.clone(), &container, image, fault),
             Effect::StartContainer {
                 operation,
                 pod,
                 container,
                 id,
                 restart_count,
+                image: _,
             } => self.start_container(
                 RunBegins {
                     sandbox: self.pods.get(&pod.uid).and_then(|pod| pod.sandbox()),
@@ -148,6 +163,69 @@ impl World {
         self.call(Duration::ZERO, Call::SandboxIsGone { pod, input });
     }
 
+    fn look_up_image(
+        &mut self,
+        operation: OperationId,
+        pod: PodUid,
+        name: &ContainerName,
+        image: &str,
+        fault: Fault,
+    ) {
+        let world = self.pods.get(&pod);
+        let lacks = world.is_some_and(|world| world.lacks_image(name));
+        let absent = self.absent.contains(image) || (lacks && !self.pulled.contains(image));
+        let there = (!absent).then(|| known_image(image));
+        let delay = fault.delay();
+        let result = match fault {
+            Fault::Lost => return,
+            Fault::Fails(reason) => Err(ImageFailure::Failed(reason)),
+            Fault::None | Fault::Slow(_) | Fault::Twice => Ok(there),
+        };
+        let input = Input::ImageLookedUp {
+            pod,
+            operation,
+            result,
+        };
+        self.call(delay, Call::Known(input));
+    }
+
+    fn pull_image(
+        &mut self,
+        operation: OperationId,
+        pod: PodUid,
+        name: &ContainerName,
+        image: String,
+        fault: Fault,
+    ) {
+        let world = self.pods.get_mut(&pod);
+        let script = world.map_or_else(Pull::default, |world| world.next_pull(name));
+        let pulled = known_image(&image);
+        let answer = |result| Input::ImagePulled {
+            pod,
+            operation,
+            result,
+        };
+        let delay = script.after.saturating_add(fault.delay());
+        if let Some(reason) = script.fails {
+            let input = answer(Err(ImageFailure::Failed(reason)));
+            return self.call(delay, Call::Known(input));
+        }
+        let input = match fault {
+            Fault::Fails(reason) => {
+                let input = answer(Err(ImageFailure::Failed(reason)));
+                return self.call(Duration::ZERO, Call::Known(input));
+            }
+            Fault::Lost => None,
+            Fault::Twice => {
+                let input = answer(Ok(pulled));
+                self.call(Duration::ZERO, Call::Known(input.clone()));
+                Some(input)
+            }
+            Fault::None | Fault::Slow(_) => Some(answer(Ok(pulled))),
+        };
+        self.call(delay, Call::ImageIsThere { image, input });
+    }
+
     fn start_container(&mut self, begins: RunBegins, fault: Fault) {
         if let Fault::Fails(reason) = fault {
             let input = Input::ContainerStarted {
@@ -182,7 +260,8 @@ impl World {
                     pod: begins.pod.clone(),
                     id: begins.id,
                     code: exit.code,
-                    signal: None,
+                    signal: exit.out_of_memory.then_some(9),
+                    out_of_memory: exit.out_of_memory,
                 };
                 self.later(exit.at, ends);
             }
@@ -239,6 +318,7 @@ impl World {
             id: id.clone(),
             code,
             signal,
+            out_of_memory: false,
         };
         if first && !grace.is_zero() {
             match on_term {
@@ -335,6 +415,16 @@ impl World {
     ) -> Option<u64> {
         let agent = self.agents;
         self.pods.get_mut(pod)?.waits(id, agent, question)
+    }
+}
+
+/// An image, as a store of images knows it.
+fn known_image(image: &str) -> Image {
+    Image {
+        id: format!("sha256:{image}"),
+        name: image.to_owned(),
+        status_id: format!("{image}@sha256:{image}"),
+        size: 1 << 20,
     }
 }
 

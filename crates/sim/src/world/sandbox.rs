@@ -1,5 +1,6 @@
 //! One pod in the world: its sandbox, and the runs of its containers.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use probelet_model::probe::ProbeKind;
 use probelet_model::time::{Mono, Wall};
 
 use super::attempt::cut_off;
-use crate::script::{PodScript, Run};
+use crate::script::{PodScript, Pull, Run};
 
 /// How many runs of a container are remembered beside the present one. The engine asks for the last.
 const PAST_RUNS: usize = 2;
@@ -23,6 +24,8 @@ pub(super) struct PodWorld {
     /// How many sandboxes there were: a container is started in the one it was asked for, or not at all.
     sandboxes: u64,
     script: PodScript,
+    /// How many pulls were asked for.
+    pulls: BTreeMap<ContainerName, usize>,
     /// Oldest first.
     runs: Vec<RunState>,
 }
@@ -82,6 +85,7 @@ impl PodWorld {
             stands: false,
             sandboxes: 0,
             script,
+            pulls: BTreeMap::new(),
             runs: Vec::new(),
         }
     }
@@ -115,6 +119,21 @@ impl PodWorld {
     /// The script of a run; `None` if it says nothing.
     pub(super) fn script(&self, name: &ContainerName, restart_count: u32) -> Option<&Run> {
         self.script.get(name)?.run(restart_count)
+    }
+
+    /// Whether the image of a container has to be pulled first.
+    pub(super) fn lacks_image(&self, name: &ContainerName) -> bool {
+        let script = self.script.get(name);
+        script.is_some_and(|script| !script.pulls.is_empty())
+    }
+
+    /// The script of the next pull of a container's image.
+    pub(super) fn next_pull(&mut self, name: &ContainerName) -> Pull {
+        let before = self.pulls.entry(name.clone()).or_default();
+        *before += 1;
+        let script = self.script.get(name);
+        let pull = script.and_then(|script| script.pull(*before - 1));
+        pull.cloned().unwrap_or_default()
     }
 
     pub(super) fn begin(&mut self, begins: &RunBegins, started_at: Wall, since: Mono) {

@@ -30,7 +30,7 @@ fn pod(probe: &str) -> Pod {
     );
     let loaded = manifest::load(&[Source::Stdin(text)], &Options::default()).unwrap();
     match loaded.objects.into_iter().next().map(|one| one.object) {
-        Some(Object::Pod(pod)) => pod,
+        Some(Object::Pod(pod)) => *pod,
         other => panic!("{other:?}"),
     }
 }
@@ -279,7 +279,10 @@ impl Bench {
             mono: Mono(5_000_000_000_000),
             wall: Wall(1_767_225_600_000_000_000),
         });
-        let script = ContainerScript { runs: vec![run] };
+        let script = ContainerScript {
+            runs: vec![run],
+            ..ContainerScript::default()
+        };
         let scripts = [(ContainerName::from("web"), Arc::new(script))].into();
         world.add(pod.uid.clone(), IP, scripts);
         let mut bench = Self {
@@ -305,6 +308,7 @@ impl Bench {
             container: "web".into(),
             id: self.id.clone(),
             restart_count,
+            image: None,
         });
         self.now();
     }
@@ -396,6 +400,7 @@ fn what_is_under_way_fails_when_the_run_ends() {
         exit: Some(OwnExit {
             at: SECOND / 2,
             code: 1,
+            out_of_memory: false,
         }),
         http: Some(Paths::new(vec![(
             "/".to_owned(),
@@ -429,6 +434,7 @@ fn calls_die_with_the_agent_and_the_world_goes_on() {
         exit: Some(OwnExit {
             at: SECOND * 3,
             code: 1,
+            out_of_memory: false,
         }),
         tcp: Some(Timeline::always(Tcp::Hangs)),
         ..Run::default()

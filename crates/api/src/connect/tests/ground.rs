@@ -140,6 +140,19 @@ impl Runtime for Host {
         rustix::net::socket_with(family, SocketType::STREAM, flags, None)
             .map_err(|error| RuntimeError::Failed(error.to_string()))
     }
+
+    async fn bind(
+        &self,
+        pod: &PodUid,
+        _address: SocketAddr,
+        _transport: probelet_runtime::Transport,
+    ) -> Result<OwnedFd, RuntimeError> {
+        Err(RuntimeError::NoPod(pod.clone()))
+    }
+
+    async fn usage(&self, pod: &PodUid) -> Result<probelet_runtime::PodUsage, RuntimeError> {
+        Err(RuntimeError::NoPod(pod.clone()))
+    }
 }
 
 fn open(

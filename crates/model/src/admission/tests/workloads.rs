@@ -81,12 +81,12 @@ fn a_replica_set_is_validated() {
         // The pods are read as pods are.
         (
             json!({"template": {"metadata": {"name": "-", "generateName": "-"}, "spec": {
-                "hostPID": true, "containers": [{"name": "A", "commnd": [], "command": 5}],
+                "hostUsers": false, "containers": [{"name": "A", "commnd": [], "command": 5}],
             }}}),
             &[
                 "spec.template.spec.containers[0].command: expected a list, got 5",
                 "unknown field \"spec.template.spec.containers[0].commnd\", did you mean \"command\"?",
-                "spec.template.spec.hostPID: true is not carried out yet",
+                "spec.template.spec.hostUsers: false is not carried out yet",
                 "spec.template.spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist \
                  of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character \
                  (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
@@ -100,12 +100,13 @@ fn a_replica_set_is_validated() {
     ] {
         refused(kind, &json!({"spec": spec}), expected);
     }
-    // Without a class of its own, nor one of the command line, nothing runs its pods.
+    // Without a class of its own, nor one of the command line, its pods run images.
     let errors = create(kind, example(kind), &Options::default()).unwrap_err();
     assert_eq!(errors.len(), 1);
+    let error = errors[0].to_string();
     assert_eq!(
-        errors[0].path.to_string(),
-        "spec.template.spec.runtimeClassName"
+        error,
+        "spec.template.spec.containers[0].image: Required value"
     );
 }
 

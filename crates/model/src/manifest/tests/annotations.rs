@@ -49,7 +49,7 @@ fn the_wire_object_stays_as_it_was_written() {
     let probe = &object.value["spec"]["containers"][0]["livenessProbe"];
     assert_eq!(probe["periodSeconds"], 7);
     let read = crate::pod::Pod::from_value(&object.value).unwrap();
-    assert_eq!(Object::Pod(read), object.object);
+    assert_eq!(Object::Pod(Box::new(read)), object.object);
 }
 
 #[test]

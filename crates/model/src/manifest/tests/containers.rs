@@ -106,6 +106,33 @@ fn hooks_are_validated() {
 }
 
 #[test]
+fn stop_signals_are_read_and_validated() {
+    let read = |signal: &str| {
+        let text = PodText {
+            spec: "os: {name: linux}",
+            container: &format!("lifecycle: {{stopSignal: {signal}}}"),
+            ..PodText::default()
+        };
+        text.yaml()
+    };
+    let signal = |name: &str| pod(&read(name)).containers.remove(0).stop_signal;
+    assert_eq!(signal("SIGQUIT"), Some(3));
+    assert_eq!(signal("SIGRTMIN+3"), Some(37));
+    assert_eq!(container("image: a").stop_signal, None);
+    let errors = errors_of(&read("QUIT"));
+    let expected = "spec.containers[0].lifecycle.stopSignal: Unsupported value: \"QUIT\": supported values: \
+                    \"SIGABRT\", \"SIGALRM\", ";
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with(expected), "{errors:?}");
+    in_container(
+        "lifecycle: {stopSignal: SIGQUIT}",
+        &[
+            "spec.containers[0].lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`",
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_grace_is_not_held_against_a_sleep() {
     let text = PodText {
         spec: "terminationGracePeriodSeconds: -1",

@@ -43,6 +43,10 @@ const LINES: &[&str] = &[
     "? a",
     "---",
     "...",
+    "securityContext: {sysctls: [{name: a/b.c}]}",
+    "resources: {limits: {cpu: 1, a/b: 1}}",
+    "dnsConfig: {nameservers: [1.1.1.1], searches: [_]}",
+    "image: a:b@c",
     "volumes: [{name: v, hostPath: {path: /}}]",
     "runtimeClassName: host",
     "'",
@@ -100,12 +104,17 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_pod_is_read_or_refused(at in 0..600_usize, damage in select(LINES), replaced in 0..20_usize) {
+    fn a_damaged_pod_is_read_or_refused(at in 0..1200_usize, damage in select(LINES), replaced in 0..20_usize) {
         let mut text = PodText {
             metadata: "labels: {app: web}",
-            spec: "volumes:\n- name: v\n  emptyDir: {sizeLimit: 1Mi}\ninitContainers:\n\
+            spec: "dnsConfig: {searches: [a_b.c.], options: [{name: ndots, value: '2'}]}\nhostAliases: [{ip: '::1', hostnames: [a]}]\n\
+                   securityContext: {fsGroup: 5, sysctls: [{name: net/ipv4/tcp_syncookies, value: '1'}], supplementalGroups: [1]}\n\
+                   volumes:\n- name: v\n  emptyDir: {sizeLimit: 1Mi}\ninitContainers:\n\
                    - {name: i, command: [a], restartPolicy: Always, startupProbe: {grpc: {port: 1}}}",
-            container: "env: [{name: A, value: b}]\nreadinessProbe:\n  httpGet:\n    port: http\n    httpHeaders: [{name: A, value: b}]",
+            container: "image: a:b\nresources: {limits: {cpu: 100m, memory: 1Gi}}\n\
+                        securityContext: {capabilities: {add: [BPF]}, seccompProfile: {type: Localhost, localhostProfile: a/b}}\n\
+                        ports: [{containerPort: 80, hostPort: 8080, hostIP: 127.0.0.1}]\n\
+                        volumeMounts: [{name: v, mountPath: /v, subPathExpr: $(A)/b}]\nenv: [{name: A, value: b}]\nreadinessProbe:\n  httpGet:\n    port: http\n    httpHeaders: [{name: A, value: b}]",
         }
         .yaml();
         let at = at.min(text.len());
@@ -115,7 +124,7 @@ proptest! {
         if let Ok(loaded) = load_text(&text) {
             for object in loaded.objects {
                 let again = match &object.object {
-                    Object::Pod(_) => crate::pod::Pod::from_value(&object.value).map(Object::Pod),
+                    Object::Pod(_) => crate::pod::Pod::from_value(&object.value).map(|pod| Object::Pod(Box::new(pod))),
                     Object::Service(_) => crate::service::Service::from_value(&object.value).map(Object::Service),
                     Object::Other => Ok(Object::Other),
                 };

@@ -227,8 +227,6 @@ fn containers_are_validated() {
         ("ports: [{containerPort: 80, name: a--b}]", vec![format!("{port}[0].name: Invalid value: \"a--b\": must not contain consecutive hyphens")]),
         ("ports: [{containerPort: 80, protocol: HTTP}]", vec![format!("{port}[0].protocol: Unsupported value: \"HTTP\": supported values: \"SCTP\", \"TCP\", \"UDP\"")]),
         ("ports: [{containerPort: 80, protocol: SCTP}]", vec![]),
-        ("ports: [{containerPort: 80, hostPort: 80}]", vec![format!("{port}[0].hostPort: not carried out yet")]),
-        ("ports: [{containerPort: 80, hostIP: 127.0.0.1}]", vec![format!("{port}[0].hostIP: \"127.0.0.1\" is not carried out yet")]),
         ("env: [{value: a}]", vec!["spec.containers[0].env[0].name: Required value".to_owned()]),
         ("env: [{name: A=B}]", vec!["spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]),
         ("env: [{name: A, value: 5}]", vec!["spec.containers[0].env[0].value: expected a string, got 5".to_owned()]),
@@ -304,8 +302,34 @@ fn mounts_are_validated() {
             )],
         ),
         (
-            "[{name: v, mountPath: /a, subPath: b}]",
-            vec![format!("{mount}[0].subPath: \"b\" is not carried out yet")],
+            "[{name: v, mountPath: /a, subPath: b/c, subPathExpr: ''}]",
+            vec![],
+        ),
+        (
+            "[{name: v, mountPath: /a, subPath: /../b}]",
+            vec![
+                format!("{mount}[0].subPath: Invalid value: \"/../b\": must be a relative path"),
+                format!("{mount}[0].subPath: Invalid value: \"/../b\": must not contain '..'"),
+            ],
+        ),
+        (
+            "[{name: v, mountPath: /a, subPathExpr: a/..}]",
+            vec![format!(
+                "{mount}[0].subPathExpr: Invalid value: \"a/..\": must not contain '..'"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /a, subPath: b, subPathExpr: $(A)}]",
+            vec![format!(
+                "{mount}[0].subPathExpr: Invalid value: \"$(A)\": subPathExpr and subPath are mutually exclusive"
+            )],
+        ),
+        (
+            "[{name: v, mountPath: /a, mountPropagation: HostToContainer, recursiveReadOnly: Enabled}]",
+            vec![
+                format!("{mount}[0].mountPropagation: \"HostToContainer\" is not carried out yet"),
+                format!("{mount}[0].recursiveReadOnly: \"Enabled\" is not carried out yet"),
+            ],
         ),
     ] {
         let container = format!("volumeMounts: {mounts}");
@@ -424,10 +448,6 @@ fn the_spec_is_validated() {
             &["spec.subdomain: Invalid value: \"a.b\": must not contain dots"],
         ),
         (
-            "runtimeClassName: gvisor",
-            &["spec.runtimeClassName: Not found: \"gvisor\""],
-        ),
-        (
             "hostNetwork: maybe",
             &["spec.hostNetwork: expected true or false, got \"maybe\""],
         ),
@@ -510,12 +530,19 @@ fn the_spec_is_validated() {
 }
 
 #[test]
-fn the_runtime_class_is_host_or_an_error() {
-    let text = PodText::default()
-        .yaml()
-        .replace("  runtimeClassName: host\n", "");
-    let expected = "spec.runtimeClassName: Required value: images are not carried out yet; set runtimeClassName: host or use --default-runtime-class host";
-    check(&text, &[expected]);
+fn a_class_is_the_host_or_none() {
+    let text = PodText {
+        spec: "runtimeClassName:",
+        container: "image: web",
+        ..PodText::default()
+    }
+    .yaml();
+    assert!(pod(&PodText::default().yaml()).on_host);
+    assert!(!pod(&text).on_host);
+    check(
+        &text.replace("runtimeClassName:", "runtimeClassName: kata"),
+        &["spec.runtimeClassName: Not found: \"kata\""],
+    );
     let sources = [Source::Text {
         name: "t".to_owned(),
         text,
@@ -525,6 +552,50 @@ fn the_runtime_class_is_host_or_an_error() {
     };
     let object = only(load(&sources, &options));
     assert_eq!(object.value["spec"]["runtimeClassName"], "host");
+}
+
+#[test]
+fn images_are_validated() {
+    for (class, image, expected) in [
+        ("host", "''", ""),
+        ("''", "a", ""),
+        ("''", "''", "Required value"),
+        (
+            "''",
+            "' a'",
+            "Invalid value: \" a\": must not have leading or trailing whitespace",
+        ),
+        (
+            "host",
+            "'a '",
+            "Invalid value: \"a \": must not have leading or trailing whitespace",
+        ),
+    ] {
+        let text = PodText {
+            spec: &format!("runtimeClassName: {class}"),
+            container: &format!("image: {image}\ncommand: [a]"),
+            ..PodText::default()
+        };
+        let expected = format!("spec.containers[0].image: {expected}");
+        let expected = Some(expected.as_str()).filter(|line| !line.ends_with(": "));
+        check(&text.yaml(), expected.as_slice());
+    }
+}
+
+#[test]
+fn an_image_brings_its_own_command() {
+    let of = |words: &str| {
+        let text = PodText {
+            spec: "runtimeClassName: ''",
+            container: &format!("command: []\nimage: a\n{words}"),
+            ..PodText::default()
+        };
+        let container = pod(&text.yaml()).containers.remove(0);
+        [container.command, container.args]
+    };
+    let none: Vec<String> = Vec::new();
+    assert_eq!(of(""), [none.clone(), none.clone()]);
+    assert_eq!(of("args: [b]"), [none, vec!["b".to_owned()]]);
 }
 
 #[test]

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::pod::{EnvValue, Hook, HostPathType, Pod, RestartPolicy, User, VolumeSource};
+use crate::pod::{
+    EnvValue, Hook, HostPathType, Pod, RestartPolicy, User, VolumeMount, VolumeSource,
+};
 use crate::probe::{Handler, PortRef, Scheme};
+use crate::resources::{Amounts, Resources};
 
 #[test]
 fn a_pod_is_defaulted() {
@@ -66,21 +69,54 @@ fn pull_policies_follow_the_tag() {
         ("registry:5000/web", "Always"),
         ("registry:5000/web:1", "IfNotPresent"),
         ("web@sha256:0123", "IfNotPresent"),
+        ("web:1@sha256:0123", "IfNotPresent"),
+        ("web:latest@sha256:0123", "Always"),
         ("web:1", "IfNotPresent"),
     ] {
-        let container = format!("image: {image}");
-        let object = only(load_text(
-            &PodText {
-                container: &container,
-                ..PodText::default()
-            }
-            .yaml(),
-        ));
-        assert_eq!(
-            object.value["spec"]["containers"][0]["imagePullPolicy"], expected,
-            "{image}"
-        );
+        let text = PodText {
+            container: &format!("image: {image}"),
+            ..PodText::default()
+        }
+        .yaml();
+        let value = only(load_text(&text)).value;
+        let policy = &value["spec"]["containers"][0]["imagePullPolicy"];
+        assert_eq!(policy, expected, "{image}");
+        let read = pod(&text).containers.remove(0).pull_policy;
+        assert_eq!(format!("{read:?}"), expected, "{image}");
     }
+}
+
+#[test]
+fn limits_are_asked_for() {
+    let text = PodText {
+        spec: "initContainers: [{name: a, command: [a], resources: {limits: {memory: 1Mi}}}]",
+        container: "resources: {limits: {cpu: 2, memory: 1Gi}, requests: {memory: 1Mi}}",
+        ..PodText::default()
+    };
+    let value = only(load_text(&text.yaml())).value;
+    let requests = |list: &str| &value["spec"][list][0]["resources"]["requests"];
+    assert_eq!(*requests("initContainers"), json!({"memory": "1Mi"}));
+    assert_eq!(*requests("containers"), json!({"memory": "1Mi", "cpu": 2}));
+}
+
+#[test]
+fn limits_are_read() {
+    let text = PodText {
+        container: "resources: {limits: {cpu: 1.5, memory: 1Gi}, requests: {cpu: 250m, ephemeral-storage: 1k}}",
+        ..PodText::default()
+    };
+    let resources = pod(&text.yaml()).containers.remove(0).resources;
+    let limits = Amounts {
+        cpu_milli: Some(1500),
+        memory: Some(1 << 30),
+        ephemeral_storage: None,
+    };
+    let requests = Amounts {
+        cpu_milli: Some(250),
+        memory: Some(1 << 30),
+        ephemeral_storage: Some(1000),
+    };
+    assert_eq!(resources, Resources { requests, limits });
 }
 
 #[test]
@@ -130,7 +166,10 @@ fn a_pod_is_read() {
         }
     );
     let container = &read.containers[0];
-    assert_eq!(container.argv, ["a", "b"]);
+    assert_eq!(
+        [&container.command[..], &container.args].concat(),
+        ["a", "b"]
+    );
     assert_eq!(container.working_dir.as_deref(), Some("/w"));
     assert_eq!(container.env[1].value, EnvValue::Literal(String::new()));
     assert_eq!(
@@ -193,6 +232,31 @@ fn a_pod_is_read() {
         (startup.timeout.as_secs(), startup.period.as_secs()),
         (9, 8)
     );
+}
+
+#[test]
+fn sub_paths_are_read() {
+    let text = PodText {
+        spec: "volumes: [{name: v}]",
+        container: "volumeMounts: [{name: v, mountPath: /a, subPath: b}, {name: v, mountPath: /c, subPathExpr: d/$(E)}]",
+        ..PodText::default()
+    };
+    let mounts = pod(&text.yaml()).containers.remove(0).volume_mounts;
+    let paths = |index: usize| {
+        let mount: &VolumeMount = &mounts[index];
+        (mount.sub_path.as_deref(), mount.sub_path_expr.as_deref())
+    };
+    assert_eq!(paths(0), (Some("b"), None));
+    assert_eq!(paths(1), (None, Some("d/$(E)")));
+}
+
+#[test]
+fn pull_secrets_are_read() {
+    let text = PodText {
+        spec: "imagePullSecrets: [{name: a}, {name: ''}, {}, {name: b}]",
+        ..PodText::default()
+    };
+    assert_eq!(pod(&text.yaml()).image_pull_secrets, ["a", "b"]);
 }
 
 #[test]

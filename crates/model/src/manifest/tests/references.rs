@@ -367,9 +367,31 @@ fn resources_are_validated() {
     let place = "spec.containers[0].resources";
     for (resources, expected) in [
         (
-            "requests: {cpu: 100m, memory: 1Gi, hugepages-2Mi: 0, example.com/gpu: 1}",
+            "requests: {cpu: 100m, memory: 1Gi, ephemeral-storage: 1Gi}, limits: {cpu: '1', memory: 2Gi}",
             &[][..],
         ),
+        (
+            "requests: {cpu: 1, hugepages-2Mi: 2Mi, example.com/gpu: 1}",
+            &[
+                "@.limits: Required value: Limit must be set for non overcommitable resources",
+                "@.limits: Required value: Limit must be set for non overcommitable resources",
+            ],
+        ),
+        (
+            "limits: {example.com/gpu: 1.5, hugepages-2Mi: 2Mi}, requests: {hugepages-2Mi: 4Mi}",
+            &[
+                "@.limits[hugepages-2Mi]: not carried out yet",
+                "@.limits[example.com/gpu]: Invalid value: \"1.5\": must be an integer",
+                "@.requests[example.com/gpu]: Invalid value: \"1.5\": must be an integer",
+                "@.requests: Invalid value: \"4Mi\": must be equal to hugepages-2Mi limit of 2Mi",
+                "@: Forbidden: HugePages require cpu or memory",
+            ],
+        ),
+        (
+            "limits: {ephemeral-storage: 1Gi}",
+            &["@.limits[ephemeral-storage]: not carried out yet"],
+        ),
+        ("claims: [{name: a}]", &["@.claims: not carried out yet"]),
         (
             "requests: {cpu: lots}",
             &[
@@ -389,10 +411,7 @@ fn resources_are_validated() {
         ),
         (
             "requests: {cpu: 2}, limits: {cpu: 1500m}",
-            &[
-                "@.limits: not carried out yet",
-                "@.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1500m",
-            ],
+            &["@.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1500m"],
         ),
     ] {
         let expected: Vec<String> = expected

@@ -184,17 +184,19 @@ fn what_is_wrong_in_a_template_is_told_with_its_path_and_place() {
         ],
     );
     refused(
-        &app("Deployment", "", "").replace("        image: nginx\n", "        command: 5\n"),
-        &["t:11:18: spec.template.spec.containers[0].command: expected a list, got 5"],
+        &app("Deployment", "", "").replace(
+            "        image: nginx\n",
+            "        image: nginx\n        command: 5\n",
+        ),
+        &["t:12:18: spec.template.spec.containers[0].command: expected a list, got 5"],
     );
 }
 
 #[test]
 fn what_a_cluster_carries_out_is_not_refused_but_named() {
-    let pod = "runtimeClassName: gvisor\nvolumes: [{name: v, nfs: {server: a, path: /}}]\nshareProcessNamespace: true";
+    let pod = "runtimeClassName: gvisor\nvolumes: [{name: v, nfs: {server: a, path: /}}]\nhostUsers: false";
     let text = app("Deployment", "", pod);
-    let container =
-        "        resources: {limits: {cpu: 1}}\n        volumeMounts: [{name: v, mountPath: /v}]\n";
+    let container = "        resources: {limits: {ephemeral-storage: 1Gi}}\n        volumeMounts: [{name: v, mountPath: /v}]\n";
     let subject = one(&format!("{text}{container}"));
     let named: Vec<String> = subject
         .not_carried_out
@@ -204,8 +206,8 @@ fn what_a_cluster_carries_out_is_not_refused_but_named() {
     assert_eq!(
         named,
         [
-            "spec.template.spec.containers[0].resources.limits",
-            "spec.template.spec.shareProcessNamespace",
+            "spec.template.spec.containers[0].resources.limits[ephemeral-storage]",
+            "spec.template.spec.hostUsers",
             "spec.template.spec.volumes[0].nfs",
         ]
     );

@@ -14,20 +14,16 @@ fn what_is_not_carried_out_is_refused_by_name() {
             "lifecycle.preStop.tcpSocket: not carried out yet",
         ),
         (
-            "resources: {limits: {cpu: 1}}",
-            "resources.limits: not carried out yet",
+            "resources: {limits: {ephemeral-storage: 1Gi}}",
+            "resources.limits[ephemeral-storage]: not carried out yet",
         ),
         (
             "env: [{name: A, valueFrom: {fileKeyRef: {volumeName: a, path: b, key: c}}}]",
             "env[0].valueFrom.fileKeyRef: not carried out yet",
         ),
         (
-            "securityContext: {capabilities: {drop: [ALL]}}",
-            "securityContext.capabilities: not carried out yet",
-        ),
-        (
-            "securityContext: {privileged: true}",
-            "securityContext.privileged: true is not carried out yet",
+            "securityContext: {seLinuxOptions: {level: a}}",
+            "securityContext.seLinuxOptions: not carried out yet",
         ),
         (
             "resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]",
@@ -42,37 +38,32 @@ fn what_is_not_carried_out_is_refused_by_name() {
     }
     for (spec, expected) in [
         (
-            "initContainers: [{name: a, command: [a], securityContext: {privileged: true}}]",
-            "initContainers[0].securityContext.privileged: true is not carried out yet",
+            "initContainers: [{name: a, command: [a], resizePolicy: [{resourceName: cpu, restartPolicy: a}]}]",
+            "initContainers[0].resizePolicy: not carried out yet",
         ),
         (
             "ephemeralContainers: [{name: a}]",
             "ephemeralContainers: not carried out yet",
         ),
         (
-            "dnsPolicy: None",
-            "dnsPolicy: \"None\" is not carried out yet",
+            "resources: {limits: {cpu: 1}}",
+            "resources: not carried out yet",
         ),
-        ("hostPID: true", "hostPID: true is not carried out yet"),
+        (
+            "setHostnameAsFQDN: true",
+            "setHostnameAsFQDN: true is not carried out yet",
+        ),
         (
             "hostUsers: false",
             "hostUsers: false is not carried out yet",
-        ),
-        (
-            "hostAliases: [{ip: 1.2.3.4}]",
-            "hostAliases: not carried out yet",
         ),
         (
             "schedulingGates: [{name: a}]",
             "schedulingGates: not carried out yet",
         ),
         (
-            "securityContext: {fsGroup: 1}",
-            "securityContext.fsGroup: not carried out yet",
-        ),
-        (
-            "shareProcessNamespace: true",
-            "shareProcessNamespace: true is not carried out yet",
+            "securityContext: {windowsOptions: {hostProcess: true}}",
+            "securityContext.windowsOptions: not carried out yet",
         ),
     ] {
         in_spec(spec, &[&format!("spec.{expected}")]);

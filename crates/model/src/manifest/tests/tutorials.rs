@@ -12,6 +12,8 @@ fn taken(text: &str, expected: &[&str]) {
     let options = Options {
         default_runtime_class: Some("host".to_owned()),
     };
+    let of_images = load(std::slice::from_ref(&source), &Options::default());
+    assert!(of_images.is_ok(), "{of_images:?}");
     let loaded = load(&[source], &options).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let keys: Vec<String> = loaded
         .objects
@@ -267,6 +269,60 @@ spec:
 }
 
 #[test]
+fn a_restricted_workload_with_limits_is_taken() {
+    taken(
+        r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, labels: {app: shop}}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec:
+      automountServiceAccountToken: false
+      imagePullSecrets: [{name: registry}]
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 65532
+        runAsGroup: 65532
+        fsGroup: 65532
+        fsGroupChangePolicy: OnRootMismatch
+        seccompProfile: {type: RuntimeDefault}
+        sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: '80'}]
+      dnsConfig: {options: [{name: ndots, value: '2'}]}
+      hostAliases: [{ip: 192.0.2.10, hostnames: [db.example.com]}]
+      initContainers:
+      - name: migrate
+        image: registry.example.com/shop/migrate:2.1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+        command: [migrate]
+        resources: {limits: {cpu: 500m, memory: 256Mi}}
+      containers:
+      - name: shop
+        image: registry.example.com/shop/web:2.1
+        imagePullPolicy: IfNotPresent
+        command: [shop]
+        ports: [{name: http, containerPort: 8080, hostPort: 8080}]
+        resources:
+          requests: {cpu: 100m, memory: 128Mi}
+          limits: {cpu: '1', memory: 256Mi}
+        securityContext:
+          allowPrivilegeEscalation: false
+          readOnlyRootFilesystem: true
+          capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}
+        env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+        volumeMounts:
+        - {name: tmp, mountPath: /tmp, subPathExpr: $(POD)}
+        - {name: settings, mountPath: /etc/shop/shop.conf, subPath: shop.conf, readOnly: true}
+      volumes:
+      - {name: tmp, emptyDir: {medium: Memory, sizeLimit: 64Mi}}
+      - {name: settings, configMap: {name: shop}}
+",
+        &["Deployment default/shop"],
+    );
+}
+
+#[test]
 fn the_kinds_beside_them_are_taken() {
     taken(
         r"
@@ -300,7 +356,7 @@ spec:
   selector: {matchExpressions: [{key: tier, operator: In, values: [front]}]}
   template:
     metadata: {labels: {tier: front}}
-    spec: {containers: [{name: front, command: [front]}]}
+    spec: {containers: [{name: front, image: front, command: [front]}]}
 ",
         &[
             "Endpoints default/db",
@@ -317,7 +373,7 @@ fn a_field_of_a_template_that_is_not_carried_out_has_its_place() {
     check_lines(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {a: b}}\n  \
          template:\n    metadata: {labels: {a: b}}\n    spec:\n      runtimeClassName: host\n      containers:\n      \
-         - name: a\n        command: [a]\n        resources:\n          limits: {cpu: 1}\n",
-        &["t:14:19: spec.template.spec.containers[0].resources.limits: not carried out yet"],
+         - name: a\n        command: [a]\n        resources:\n          claims: [{name: a}]\n",
+        &["t:14:19: spec.template.spec.containers[0].resources.claims: not carried out yet"],
     );
 }

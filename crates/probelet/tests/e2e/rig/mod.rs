@@ -197,6 +197,8 @@ impl Rig {
             .arg(&self.data_dir)
             .args(more)
             .current_dir(self.work.path())
+            // Nothing of this host's network is touched.
+            .env("PROBELET_EGRESS", "none")
             .env_remove("PROBELET_DATA_DIR")
             .env_remove("PROBELET_LOG");
         become_user(&mut command, self.user);
@@ -285,11 +287,12 @@ impl Rig {
             names.sort();
             names
         };
-        for inside in ["run", "logs", "memory"] {
+        for inside in ["run", "logs", "memory", "images/holds"] {
             assert_eq!(names(&self.data_dir.join(inside)), [""; 0], "{inside}");
         }
         let own = [
             "agent.log",
+            "images",
             "kubeconfig",
             "lock",
             "logs",

@@ -31,7 +31,7 @@ async fn proxy_without_descriptors() {
         maximum: Some(64),
     };
     rustix::process::setrlimit(Resource::Nofile, few).unwrap();
-    let mut proxy = Userspace::new(Host);
+    let proxy = Userspace::new(Host, 100);
     let plan = Plan {
         services: vec![service("web", &[any(61)], &[&backend])],
     };

@@ -35,6 +35,7 @@ pub(super) fn bad_run(chance: &mut Chance) -> Run {
         exit: chance.maybe(40, |chance| OwnExit {
             at: chance.half_seconds(80),
             code: chance.pick(&[0, 1, 3]),
+            out_of_memory: false,
         }),
         on_term: on_term(chance),
         // One that hangs for ever after the start is ended by nobody.

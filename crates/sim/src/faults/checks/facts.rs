@@ -161,8 +161,11 @@ impl Facts {
                 }
             }
             Input::PodStarted { .. }
+            | Input::ImageLookedUp { .. }
+            | Input::ImagePulled { .. }
             | Input::PodRemoved { .. }
             | Input::HookFinished { .. }
+            | Input::VolumeFull { .. }
             | Input::Wake => {}
         }
     }
@@ -264,6 +267,8 @@ impl Facts {
                 self.under_way.retain(|(of, ..), _| of != pod);
             }
             Effect::StartPod { .. }
+            | Effect::LookUpImage { .. }
+            | Effect::PullImage { .. }
             | Effect::RunHook { .. }
             | Effect::StopContainer { .. }
             | Effect::RemovePod { .. }

@@ -48,6 +48,17 @@ impl Checker for RememberedFirst {
                 ));
             }
         }
+        if let Effect::LookUpImage { pod, container, .. }
+        | Effect::PullImage { pod, container, .. } = effect
+        {
+            let memory = facts.pod(&pod.uid).and_then(|facts| facts.memory.as_ref());
+            if memory.is_none_or(|memory| memory.containers[container].id.is_none()) {
+                return Err(format!(
+                    "{container} of {} waits for its image and nobody remembers",
+                    pod.meta.name
+                ));
+            }
+        }
         if let Effect::StopContainer { pod, container, .. } = effect {
             let memory = facts.pod(pod).and_then(|facts| facts.memory.as_ref());
             let noted = memory.is_some_and(|memory| {
@@ -66,6 +77,8 @@ impl Checker for RememberedFirst {
                     .extend(commit.statuses.iter().map(|(pod, _)| pod.clone()));
             }
             Effect::StartPod { pod, .. }
+            | Effect::LookUpImage { pod, .. }
+            | Effect::PullImage { pod, .. }
             | Effect::StartContainer { pod, .. }
             | Effect::RunHook { pod, .. }
             | Effect::StartAttempt { pod, .. } => {

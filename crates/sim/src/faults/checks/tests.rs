@@ -147,6 +147,7 @@ impl Trace {
             container: name(),
             id: run(),
             restart_count: 0,
+            image: None,
         })
     }
 
@@ -294,6 +295,7 @@ fn an_attempt_dies_with_its_agent_and_with_its_run() {
     let exit = Exit {
         code: 1,
         signal: None,
+        out_of_memory: false,
         finished_at: Wall(0),
         message: None,
     };

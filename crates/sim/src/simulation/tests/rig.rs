@@ -39,7 +39,7 @@ pub(super) fn objects(text: &str) -> (Vec<Pod>, Vec<Service>) {
     let (mut pods, mut services) = (Vec::new(), Vec::new());
     for object in loaded.objects {
         match object.object {
-            Object::Pod(pod) => pods.push(pod),
+            Object::Pod(pod) => pods.push(*pod),
             Object::Service(service) => services.push(service),
             Object::Other => {}
         }

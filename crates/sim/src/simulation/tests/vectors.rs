@@ -137,3 +137,38 @@ fn d20_liveness_kills_judge_the_back_off_by_the_exit_before() {
         [0.0, 0.0, 0.0, 0.0, 40.0, 80.0, 160.0, 300.0, 0.0]
     );
 }
+
+#[test]
+fn a_pull_that_fails_is_tried_again_in_virtual_time() {
+    let mut pods = web("");
+    pods[0].on_host = false;
+    let records = run(
+        &pods,
+        "
+duration: 60s
+containers:
+  web:
+    pulls: [{fails: manifest unknown}, {fails: manifest unknown}, {after: 2s}]
+",
+    );
+    let told = of(&records, |what| match what {
+        What::Event {
+            reason, message, ..
+        } if ["Pulling", "Pulled", "BackOff"].contains(reason) => Some(message.clone()),
+        _ => None,
+    });
+    let told: Vec<(f64, &str)> = told.iter().map(|(at, text)| (*at, text.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (0.0, "Pulling image \"none\""),
+            (10.0, "Pulling image \"none\""),
+            (20.0, "Back-off pulling image \"none\""),
+            (30.0, "Pulling image \"none\""),
+            (
+                32.0,
+                "Successfully pulled image \"none\" in 2s (2s including waiting). Image size: 1048576 bytes."
+            ),
+        ]
+    );
+}

@@ -1,0 +1,94 @@
+//! Kernel parameters of the pod's own namespaces.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use probelet_runtime::{Network, PodConfig};
+
+use crate::text;
+
+/// Sets what the pod asks for. To be called in its namespaces.
+///
+/// Upstream: runc libcontainer/standard_init_linux.go, Init, and kubelet pkg/kubelet/sysctl/allowlist.go,
+/// validateSysctl, for what belongs to namespaces that the pod shares with the host.
+/// Shown by: sysctls_are_those_of_the_pod, sysctls_that_cannot_be_are_named.
+pub(super) fn set(pod: &PodConfig) -> Result<(), String> {
+    for (name, value) in &pod.security.sysctls {
+        let path = path_of(name).ok_or_else(|| format!("sysctl \"{name}\" is no name of one"))?;
+        if pod.network == Network::Host && path.starts_with("net/") {
+            return Err(format!(
+                "sysctl \"{name}\" not allowed with host net enabled"
+            ));
+        }
+        if pod.namespaces.host_ipc && is_of_ipc(&path) {
+            return Err(format!(
+                "sysctl \"{name}\" not allowed with host ipc enabled"
+            ));
+        }
+        let file = format!("/proc/sys/{path}");
+        let failed = |what: &str, error: std::io::Error| {
+            format!(
+                "write sysctl key {name}: {what} {file}: {}",
+                text::of_io(&error)
+            )
+        };
+        let opened = OpenOptions::new().write(true).open(&file);
+        let mut opened = opened.map_err(|error| failed("open", error))?;
+        // In one piece: the kernel takes each write for a value.
+        let written = opened.write_all(value.as_bytes());
+        written.map_err(|error| failed("write", error))?;
+    }
+    Ok(())
+}
+
+/// Below `/proc/sys`. A name has dots between its parts, or, where a part has dots itself, slashes.
+///
+/// Upstream: k8s.io/component-helpers node/util/sysctl, NormalizeName.
+/// Shown by: names_become_paths.
+fn path_of(name: &str) -> Option<String> {
+    let path = match name.find(['.', '/']) {
+        Some(first) if name[first..].starts_with('.') => name
+            .chars()
+            .map(|letter| match letter {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => name.to_owned(),
+    };
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    path.split('/').all(plain).then_some(path)
+}
+
+fn is_of_ipc(path: &str) -> bool {
+    let kernel = path.strip_prefix("kernel/").is_some_and(|name| {
+        ["shm", "msg", "sem"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+    });
+    kernel || path.starts_with("fs/mqueue/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_paths() {
+        let is = |name: &str, path: Option<&str>| assert_eq!(path_of(name).as_deref(), path);
+        is("net.ipv4.ip_forward", Some("net/ipv4/ip_forward"));
+        is(
+            "net/ipv4/conf/eth0.1/rp_filter",
+            Some("net/ipv4/conf/eth0.1/rp_filter"),
+        );
+        is(
+            "net.ipv4.conf.eth0/1.rp_filter",
+            Some("net/ipv4/conf/eth0.1/rp_filter"),
+        );
+        is("kernel/../../x", None);
+        is("", None);
+        assert!(is_of_ipc("kernel/shm_rmid_forced") && is_of_ipc("fs/mqueue/msg_max"));
+        assert!(!is_of_ipc("kernel/hostname"));
+    }
+}
