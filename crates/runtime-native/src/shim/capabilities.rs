@@ -2,57 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use probelet_model::security::Security;
+use probelet_model::security::{CAPABILITIES, Security};
 use rustix::io::{Errno, Result};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set,
     set_capabilities,
 };
-
-/// Their names, each at the place of its number in capability.h.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// What a container has that asks for nothing.
 ///
@@ -77,7 +32,7 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
 /// The capability of this name, which may begin with `CAP_`.
 pub(super) fn named(name: &str) -> Option<CapabilitySet> {
     let name = name.strip_prefix("CAP_").unwrap_or(name);
-    let number = NAMES.iter().position(|known| *known == name)?;
+    let number = CAPABILITIES.iter().position(|known| *known == name)?;
     CapabilitySet::from_bits(1 << number)
 }
 

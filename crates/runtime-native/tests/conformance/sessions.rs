@@ -1,4 +1,6 @@
 //! Commands with streams of their own.
+use std::fs;
+
 use crate::suite::*;
 use probelet_runtime::conformance::sessions::*;
 use probelet_runtime::{Runtime, SessionRequest};
@@ -95,4 +97,11 @@ fn sessions_leave_nothing_open_and_nobody_running() {
         assert_eq!(pts, "ptmx\n0");
         world.runtime.remove_pod(&pod).await.unwrap();
     });
+}
+
+/// What a process has open, and what it has for children.
+fn belongings(pid: i32) -> (usize, String) {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    (open, children)
 }

@@ -283,13 +283,6 @@ pub async fn a_session_ends_with_its_container<R: Runtime>(mut world: World<R>) 
     world.runtime.remove_pod(&pod).await.unwrap();
 }
 
-/// What a process has open, and what it has for children.
-pub fn belongings(pid: i32) -> (usize, String) {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    (open, children)
-}
-
 pub async fn sessions_asked_of_a_container_that_starts_wait_for_it<R: Runtime>(world: World<R>) {
     let pod = world.pod("early", Vec::new()).await;
     let config = crate::ContainerConfig {
