@@ -200,6 +200,9 @@ pub(crate) const fn code_of_signal(signal: i32) -> i32 {
     128 + signal
 }
 
+/// What the signal that ends all of a container makes of a command in it.
+pub(crate) const KILLED: i32 = code_of_signal(rustix::process::Signal::KILL.as_raw());
+
 /// The exit of a container that was killed with all it had.
 pub(crate) fn killed(finished_at: Wall) -> Exit {
     let signal = rustix::process::Signal::KILL.as_raw();

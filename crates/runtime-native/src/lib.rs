@@ -12,9 +12,12 @@
 //! `shim`; `network` is the pods' way out.
 
 mod attach;
+mod attempt;
 mod cgroup;
 mod client;
 mod clock;
+mod exec;
+mod exec_channel;
 mod last_words;
 mod launch;
 mod layout;

@@ -115,6 +115,23 @@ pub(crate) enum Call {
     },
     /// [`probelet_runtime::Runtime::usage`].
     Usage,
+    /// A way to have attempts made without the shim in between, see [`crate::attempt`].
+    ExecChannel {
+        /// Where.
+        container: ContainerId,
+    },
+    /// The time of an attempt that was asked for over such a channel is over.
+    EndAttempt {
+        /// Where.
+        container: ContainerId,
+        /// Which.
+        id: u32,
+    },
+    /// Whether commands could be run now. Only an end of the container that came before the question counts.
+    Runs {
+        /// Where.
+        container: ContainerId,
+    },
 }
 
 /// What a shim says.
@@ -168,6 +185,9 @@ pub(crate) struct Abilities {
     pub(crate) sessions: bool,
     /// Images, security contexts and resources of containers, bound sockets, usage.
     pub(crate) images: bool,
+    /// [`Call::ExecChannel`] and what belongs to it. [`Call::Exec`] is for shims without, and for agents that know no
+    /// other.
+    pub(crate) exec_channels: bool,
 }
 
 impl Abilities {
@@ -250,6 +270,17 @@ pub(crate) struct Ends {
     pub(crate) terminal: bool,
 }
 
+/// What has come of an attempt whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    /// It was still there, and is no more, with all that it had started.
+    Killed,
+    /// It is not there, and nothing will come of it.
+    Gone,
+    /// It has ended by itself, and its answer is on the channel.
+    Answered,
+}
+
 /// The answer to a [`Call`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -271,8 +302,19 @@ pub(crate) enum Answer {
     Bound(Result<(), String>),
     /// To [`Call::Usage`].
     Usage(Result<PodUsage, String>),
+    /// To [`Call::ExecChannel`]: a number that no other channel of the container has. The channel is attached.
+    ExecChannel(Result<u8, ExecError>),
+    /// To [`Call::EndAttempt`], once it is true.
+    AttemptEnded(Ending),
+    /// To [`Call::Runs`].
+    Runs(bool),
     /// To a call that this shim does not know.
     NotUnderstood,
+}
+
+/// What is said of an answer that belongs to another call.
+pub(crate) fn unexpected(answer: &Answer) -> String {
+    format!("the pod's shim answered something else: {answer:?}")
 }
 
 #[cfg(test)]

@@ -21,10 +21,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::attach::{self, Connected, Found};
 use crate::cgroup::Cgroups;
 use crate::client::{self, Client};
+use crate::exec::Exec;
 use crate::layout::{self, PodDir};
 use crate::network::{Links, NetworkOptions, NetworkState, Standing};
 use crate::pool::Pool;
-use crate::protocol::{Answer, Call, ShimConfig};
+use crate::protocol::{Answer, Call, ShimConfig, unexpected};
 use crate::{launch, removal, session, shim, text, volume_files};
 
 /// How a [`NativeRuntime`] is set up.
@@ -61,6 +62,7 @@ struct Pod {
     network: Network,
     /// Of each address family.
     pools: [Arc<Pool>; 2],
+    exec: Exec,
 }
 
 #[derive(Debug)]
@@ -147,11 +149,13 @@ impl NativeRuntime {
     fn adopt(&self, dir: PodDir, connected: Connected, child: Option<std::process::Child>) -> Pod {
         let network = connected.record.config.network;
         let (client, task) = client::serve(dir, connected, child, self.events.clone());
+        let exec = Exec::new(client.clone());
         Pod {
             client,
             task,
             network,
             pools: Default::default(),
+            exec,
         }
     }
 
@@ -253,10 +257,6 @@ const OLD_SHIM: &str = "the pod was started by an older version, which cannot do
 
 fn failed(what: &str, error: &std::io::Error) -> RuntimeError {
     RuntimeError::Failed(format!("{what}: {}", text::of_io(error)))
-}
-
-fn unexpected(answer: &Answer) -> String {
-    format!("the pod's shim answered something else: {answer:?}")
 }
 
 impl Runtime for NativeRuntime {
@@ -430,18 +430,9 @@ impl Runtime for NativeRuntime {
         request: ExecRequest,
     ) -> Result<ExecOutput, ExecError> {
         let not_running = || ExecError::NotRunning(container.clone());
-        let client = self.client(pod).await.ok_or_else(not_running)?;
-        match client
-            .ask(Call::Exec {
-                container: container.clone(),
-                request,
-            })
-            .await
-        {
-            Some((Answer::Executed(output), _)) => output,
-            Some((other, _)) => Err(ExecError::Runtime(unexpected(&other))),
-            None => Err(not_running()),
-        }
+        let slot = self.slots().get(pod).cloned().ok_or_else(not_running)?;
+        let exec = slot.lock().await.as_ref().map(|pod| pod.exec.clone());
+        exec.ok_or_else(not_running)?.run(container, request).await
     }
 
     async fn open_exec(

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicI32;
 
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
@@ -125,58 +125,72 @@ impl Stack {
 /// Runs `body` in a child that borrows the caller's memory, and returns once it has executed another
 /// program or exited; cheaper than a fork, as no page table is copied. What `body` writes to memory, the
 /// caller sees.
-pub(crate) fn vfork(stack: &mut Stack, mut body: impl FnMut() -> i32) -> Result<Pid> {
+pub(crate) fn vfork(stack: &mut Stack, body: impl FnMut() -> i32) -> Result<Pid> {
+    vfork_with(libc::SIGCHLD, stack, ptr::null_mut(), body)
+}
+
+/// The same; the child's number is in `told` before it runs, so that others can end one that never comes to its new
+/// program.
+pub(crate) fn vfork_told(
+    stack: &mut Stack,
+    told: &AtomicI32,
+    body: impl FnMut() -> i32,
+) -> Result<Pid> {
+    let flags = libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+    vfork_with(flags, stack, told.as_ptr(), body)
+}
+
+/// The same, but the child is a sibling: its parent is the caller's, which also is the one to reap it.
+pub(crate) fn vfork_sibling(
+    stack: &mut Stack,
+    told: &AtomicI32,
+    body: impl FnMut() -> i32,
+) -> Result<Pid> {
+    let flags = libc::CLONE_PARENT_SETTID | libc::CLONE_PARENT;
+    vfork_with(flags, stack, told.as_ptr(), body)
+}
+
+/// `told` is where the kernel writes the child's number, if `flags` ask for that.
+fn vfork_with(
+    flags: c_int,
+    stack: &mut Stack,
+    told: *mut i32,
+    mut body: impl FnMut() -> i32,
+) -> Result<Pid> {
     extern "C" fn enter(body: *mut c_void) -> c_int {
-        // SAFETY: `vfork` below passes a pointer to a live `&mut dyn FnMut`, which nobody else uses while
+        // SAFETY: the call below passes a pointer to a live `&mut dyn FnMut`, which nobody else uses while
         // the caller is suspended.
         let body = unsafe { &mut *body.cast::<&mut dyn FnMut() -> i32>() };
         exit(contained(body))
     }
     let mut body: &mut dyn FnMut() -> i32 = &mut body;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | flags;
     // SAFETY: the stack is large enough, aligned, and used by this child alone; CLONE_VFORK suspends the
-    // caller until the child has let go of the shared memory, so `body` and the stack outlive its use.
-    let pid = unsafe { libc::clone(enter, stack.top(), flags, ptr::from_mut(&mut body).cast()) };
-    let pid = checked(c_long::from(pid))?;
-    Pid::from_raw(c_int::try_from(pid).map_err(|_too_large| Errno::OVERFLOW)?).ok_or(Errno::CHILD)
-}
-
-/// The same, but the child is a sibling: its parent is the caller's, which also is the one to reap it. Its
-/// number is in `newest` before it runs, so that the parent can end one that never comes to its new program.
-pub(crate) fn vfork_sibling(
-    stack: &mut Stack,
-    newest: &SharedPid,
-    mut body: impl FnMut() -> i32,
-) -> Result<Pid> {
-    extern "C" fn enter(body: *mut c_void) -> c_int {
-        // SAFETY: as in `vfork`.
-        let body = unsafe { &mut *body.cast::<&mut dyn FnMut() -> i32>() };
-        exit(contained(body))
-    }
-    let mut body: &mut dyn FnMut() -> i32 = &mut body;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
-    // SAFETY: as in `vfork`; and the kernel writes the number to memory that outlives the call.
+    // caller until the child has let go of the shared memory, so `body` and the stack outlive its use, and
+    // so does the number behind `told`, which is an atomic one.
     let pid = unsafe {
         libc::clone(
             enter,
             stack.top(),
             flags,
             ptr::from_mut(&mut body).cast(),
-            newest.0.as_ptr(),
+            told,
         )
     };
     let pid = checked(c_long::from(pid))?;
     Pid::from_raw(c_int::try_from(pid).map_err(|_too_large| Errno::OVERFLOW)?).ok_or(Errno::CHILD)
 }
 
-/// The number of a process, seen by this process and by the children that it forks from now on.
+/// A page of numbers, first all 0, seen by this process and by the children that it forks from now on.
 #[derive(Debug)]
-pub(crate) struct SharedPid(&'static AtomicI32);
+pub(crate) struct SharedNumbers(&'static [AtomicI32; Self::COUNT]);
 
-impl SharedPid {
+impl SharedNumbers {
     const SIZE: usize = 4096;
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::SIZE / size_of::<AtomicI32>();
 
-    /// None yet.
+    /// A new page.
     pub(crate) fn new() -> Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
@@ -188,19 +202,19 @@ impl SharedPid {
             );
         }
         // SAFETY: the page is aligned, zeroed, and mapped until the value is dropped, with which all access ends.
-        Ok(Self(unsafe { &*page.cast::<AtomicI32>() }))
+        Ok(Self(unsafe { &*page.cast() }))
     }
 
-    /// The last one that was written.
-    pub(crate) fn get(&self) -> Option<Pid> {
-        Pid::from_raw(self.0.load(Ordering::Acquire))
+    /// All of them.
+    pub(crate) const fn all(&self) -> &[AtomicI32; Self::COUNT] {
+        self.0
     }
 }
 
-impl Drop for SharedPid {
+impl Drop for SharedNumbers {
     fn drop(&mut self) {
         // SAFETY: the mapping that `new` has made, whose only reference goes with this.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), Self::SIZE) };
+        unsafe { libc::munmap(self.0.as_ptr().cast_mut().cast(), Self::SIZE) };
     }
 }
 
@@ -374,6 +388,11 @@ pub(crate) fn set_signals(signals: Signals) {
         // calls that fail are those for KILL and STOP, which is as wanted.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, 8) };
     }
+    unblock_signals();
+}
+
+/// Unblocks all signals.
+pub(crate) fn unblock_signals() {
     // SAFETY: sigset_t is plain data that sigemptyset initialises.
     let mut none: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `none` is a valid place for a sigset_t.

@@ -1,4 +1,4 @@
-//! JSON messages and descriptors over a Unix `SOCK_SEQPACKET` socket.
+//! Messages, JSON but for [`crate::attempt`]'s, and descriptors over a Unix `SOCK_SEQPACKET` socket.
 //!
 //! One packet is one byte, [`LAST`] or [`MORE`], and a piece of a message; a message larger than a
 //! socket buffer takes may travel is cut into several. Descriptors ride on the last packet. Both sides
@@ -40,11 +40,16 @@ struct Packet {
 impl Outbox {
     /// Adds a message and the descriptors that go with it.
     pub(crate) fn push(&mut self, message: &impl Serialize, fds: Vec<OwnedFd>) {
-        debug_assert!(fds.len() <= MAX_FDS, "too many descriptors for one message");
         let json =
             serde_json::to_vec(message).expect("messages have string keys and no fallible parts");
+        self.push_bytes(&json, fds);
+    }
+
+    /// The same of one that is more than JSON; never empty.
+    pub(crate) fn push_bytes(&mut self, message: &[u8], fds: Vec<OwnedFd>) {
+        debug_assert!(fds.len() <= MAX_FDS, "too many descriptors for one message");
         let mut fds = Some(fds);
-        let mut pieces = json.chunks(PIECE).peekable();
+        let mut pieces = message.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
             let last = pieces.peek().is_none();
             let mut bytes = Vec::with_capacity(1 + piece.len());
@@ -113,7 +118,7 @@ pub(crate) struct Inbox {
 /// What [`Inbox::receive`] found.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A whole message: its JSON and its descriptors.
+    /// A whole message, and its descriptors.
     Message(Vec<u8>, Vec<OwnedFd>),
     /// The peer has closed the connection.
     End,

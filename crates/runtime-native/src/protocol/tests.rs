@@ -2,6 +2,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::*;
+use crate::attempt::{self, Attempt};
 use crate::layout::ContainerFile;
 
 /// Texts as builds have written them, the oldest first, one a line. A pod stands for as long as it likes, so they
@@ -10,6 +11,10 @@ const CONFIGS: &str = include_str!("written/config.jsonl");
 const CONTAINERS: &str = include_str!("written/container.jsonl");
 const MESSAGES: &str = include_str!("written/messages.jsonl");
 const REQUESTS: &str = include_str!("written/requests.jsonl");
+/// Of an exec channel.
+const ATTEMPTS: &str = include_str!("written/attempt.jsonl");
+/// Answers on one; each but the last with an empty line behind it.
+const ATTEMPTED: &str = include_str!("written/attempted.txt");
 
 /// Reads each line, and loses nothing of it.
 fn reads<T: DeserializeOwned + Serialize>(lines: &str) -> Vec<T> {
@@ -44,8 +49,19 @@ fn holds(read: &Value, written: &Value) -> bool {
 fn what_was_once_written_is_read_for_ever() {
     assert_eq!(reads::<ShimConfig>(CONFIGS).len(), 2);
     assert_eq!(reads::<ContainerFile>(CONTAINERS).len(), 2);
-    assert_eq!(reads::<Message>(MESSAGES).len(), 27);
-    assert_eq!(reads::<Request>(REQUESTS).len(), 11);
+    assert_eq!(reads::<Message>(MESSAGES).len(), 33);
+    assert_eq!(reads::<Request>(REQUESTS).len(), 14);
+    assert_eq!(reads::<Attempt>(ATTEMPTS).len(), 1);
+    for (line, expected) in ATTEMPTED
+        .split("\n\n")
+        .zip([Ok(b"a\nb".to_vec()), Err(ExecError::TimedOut)])
+    {
+        let (id, outcome) = attempt::from_bytes(line.as_bytes()).unwrap();
+        assert_eq!(
+            (id, outcome.map(|output| output.stdout)),
+            (50331648, expected)
+        );
+    }
 }
 
 #[test]

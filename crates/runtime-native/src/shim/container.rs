@@ -4,14 +4,13 @@
 //! because the kernel lets an init end only after every other process of its pid namespace.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use probelet_model::time::{Mono, Wall};
 use probelet_runtime::{
     ContainerConfig, ContainerRecord, Exit, StartContainerError, Started, Streams,
 };
-use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -22,12 +21,13 @@ use super::attachments::Attachments;
 use super::command::Environment;
 use super::confinement::Confinement;
 use super::descendants::{self, Files};
-use super::exec::read_to_end;
+
 use super::identity::{Identity, Privilege};
 use super::init::{self, FromInit, Setting};
 use super::logs::{Log, Stream};
 use super::pipes::{NearEnds, Pipes};
 use super::runner::{self, Runner};
+use super::running::read_to_end;
 use super::sandbox::Sandbox;
 use super::{note, plan, reap};
 use crate::cgroup::{ContainerCgroup, PodCgroup};
@@ -284,6 +284,7 @@ impl Container {
             let Place { init, main, .. } = self.running().ok_or(Errno::SRCH)?;
             let setting = runner::Setting {
                 init: init.pidfd.as_fd(),
+                init_pid: init.pid,
                 config: &self.config,
                 hostname: &self.hostname,
                 sees_host: self.sees_host,
@@ -300,18 +301,14 @@ impl Container {
         self.runner.as_mut().ok_or(Errno::SRCH)
     }
 
-    /// The runner's channel, as it is to be polled, until the container ends.
-    pub(super) fn runner_part(&self, now: Mono) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        self.runner.as_ref()?.part(now)
+    /// The runner, if there is one.
+    pub(super) const fn standing_runner(&self) -> Option<&Runner> {
+        self.runner.as_ref()
     }
 
-    pub(super) const fn has_runner(&self) -> bool {
-        self.runner.is_some()
-    }
-
-    /// What the runner has answered, and whether it still stands.
-    pub(super) fn take_answers(&mut self) -> Option<(Vec<(u64, runner::Answer)>, bool)> {
-        self.runner.as_mut().map(Runner::take)
+    /// The same.
+    pub(super) const fn standing_runner_mut(&mut self) -> Option<&mut Runner> {
+        self.runner.as_mut()
     }
 
     /// The next command gets another.
@@ -569,7 +566,10 @@ impl Container {
             return None;
         }
         let files = self.files.as_ref()?;
-        let child = sys::fork(sys::Fresh::Nothing, || descendants::end_all_who_see(files));
+        let reaper = self.runner.as_ref().map(Runner::pid);
+        let child = sys::fork(sys::Fresh::Nothing, || {
+            descendants::end_all_who_see(files, reaper)
+        });
         if let Err(errno) = &child {
             note(&format!(
                 "container {}: end its processes: {}",

@@ -25,15 +25,21 @@ struct Seen {
     start: u64,
 }
 
-/// For a forked child of the shim: kills all below `root`, a subreaper and a child of the shim's, and then itself.
-/// Comes back when all but `root` have been reaped.
+/// For a forked child of the shim: kills all below `root`, a subreaper and a child of `parent`, which does not reap it
+/// meanwhile; and then itself. Comes back when all but `root` have been reaped.
 ///
 /// Nothing below it gets away: who loses its parent becomes a child of `root`, which is stopped first, so that it
 /// neither makes nor reaps others.
-pub(super) fn end_with_root(root: Pid) -> i32 {
+///
+/// The number of `root` comes from `parent`, and whoever traces that may have named anybody; so it is looked at.
+pub(super) fn end_with_root(root: Pid, parent: Pid) -> i32 {
     let Ok(root_handle) = pidfd_open(root, PidfdFlags::empty()) else {
         return 0;
     };
+    let seen = look_at(root.as_raw_nonzero().get());
+    if seen.is_none_or(|seen| seen.parent != parent.as_raw_nonzero().get()) {
+        return 0;
+    }
     let _gone = pidfd_send_signal(&root_handle, Signal::STOP);
     let killed = kill_all(|processes| below(root.as_raw_nonzero().get(), processes));
     let _gone = pidfd_send_signal(&root_handle, Signal::KILL);
@@ -62,11 +68,14 @@ fn files_of_number(pid: i32) -> Option<PathBuf> {
 
 /// For a forked child of the shim: kills all who are in this mount namespace, until there is nobody.
 ///
-/// What a container has started it cannot leave without SYS_ADMIN; a zombie is in none.
-pub(super) fn end_all_who_see(files: &Files) -> i32 {
+/// What a container has started it cannot leave without SYS_ADMIN; a zombie is in none. Spared is `reaper`, a child of
+/// the shim's, which has to reap what it has started.
+pub(super) fn end_all_who_see(files: &Files, reaper: Option<Pid>) -> i32 {
+    let reaper = reaper.map(|pid| pid.as_raw_nonzero().get());
     kill_all(|processes| {
         let pids = processes.keys().copied();
-        pids.filter(|pid| files_of_number(*pid).as_ref() == Some(&files.name))
+        pids.filter(|pid| Some(*pid) != reaper)
+            .filter(|pid| files_of_number(*pid).as_ref() == Some(&files.name))
             .collect()
     });
     0

@@ -19,7 +19,6 @@ mod container;
 mod copy;
 mod descendants;
 mod dev;
-mod exec;
 mod file_system;
 mod host_root;
 mod identity;
@@ -37,6 +36,7 @@ mod pipes;
 mod plan;
 mod rootfs;
 mod runner;
+mod running;
 mod sandbox;
 mod seccomp;
 mod services;
@@ -66,7 +66,8 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use self::agent::Agents;
 use self::attachments::Attachments;
 use self::container::{Container, StartAnswer};
-use self::exec::{Exec, Running};
+use self::runner::Runner;
+use self::running::Running;
 use self::sandbox::Sandbox;
 use self::services::Services;
 use self::session::Session;
@@ -98,7 +99,6 @@ struct Shim {
     agents: Agents,
     live: BTreeMap<ContainerId, Container>,
     ended: Vec<ContainerFile>,
-    execs: BTreeMap<u64, Exec>,
     sessions: BTreeMap<u64, Session>,
     attachments: Attachments,
     measurement: Option<Measurement>,
@@ -108,8 +108,10 @@ struct Shim {
     pasta: Option<Result<pasta::Running, String>>,
     /// Asked of containers that are still starting.
     early: Vec<(Asker, ContainerId, Call)>,
-    /// Of commands and sessions alike.
-    next_exec: u64,
+    /// Of the next session.
+    next_key: u64,
+    /// Of the next attempt that is relayed.
+    next_attempt: u32,
     /// Directories of volumes that are to be removed, and when.
     replaced: Vec<(Mono, PathBuf)>,
     /// Children that remove what ended runs have left on disk.
@@ -128,8 +130,6 @@ enum Ready {
     Agents(agent::Part),
     Container(ContainerId, container::Part),
     Children,
-    /// Stdout, 0, or stderr, 1.
-    Exec(u64, usize),
     Runner(ContainerId),
     Attachment(u64, attachments::Part),
     Measurement,
@@ -160,7 +160,6 @@ impl Shim {
                 }
                 Ready::Container(id, part) => self.container_ready(&id, part),
                 Ready::Children => self.children_have_ended(),
-                Ready::Exec(key, stream) => self.exec_ready(key, stream),
                 Ready::Runner(id) => self.runner_ready(&id),
                 Ready::Attachment(key, part) => self.attachments.take(key, part, clock::mono()),
                 Ready::Measurement => self.measured(),
@@ -181,16 +180,10 @@ impl Shim {
         for (fd, flags, part) in self.agents.parts() {
             watch(fd, flags, Ready::Agents(part));
         }
-        let now = clock::mono();
         // Commands before containers: a container's init ends only after they have been reaped.
         watch(self.child_signals.as_fd(), PollFlags::IN, Ready::Children);
-        for (key, exec) in &self.execs {
-            for (fd, stream) in exec.parts(now) {
-                watch(fd.as_fd(), PollFlags::IN, Ready::Exec(*key, stream));
-            }
-        }
         for (id, container) in &self.live {
-            if let Some((fd, flags)) = container.runner_part(now) {
+            if let Some((fd, flags)) = container.standing_runner().map(Runner::part) {
                 watch(fd, flags, Ready::Runner(id.clone()));
             }
             for (fd, part) in container.parts(&self.attachments) {
@@ -210,7 +203,7 @@ impl Shim {
         if let Some(Ok(pasta)) = &self.pasta {
             watch(pasta.pidfd().as_fd(), PollFlags::IN, Ready::Pasta);
         }
-        let timeout = self.deadline(now).map(clock::until);
+        let timeout = self.deadline().map(clock::until);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(Errno::INTR) => Vec::new(),
             Ok(_) => {
@@ -227,10 +220,14 @@ impl Shim {
         }
     }
 
-    fn deadline(&self, now: Mono) -> Option<Mono> {
+    fn deadline(&self) -> Option<Mono> {
         let containers = self.live.values().filter_map(Container::deadline);
         containers
-            .chain(self.execs.values().map(|exec| exec.deadline(now)))
+            .chain(
+                self.live
+                    .values()
+                    .filter_map(|it| it.standing_runner()?.deadline()),
+            )
             .chain(self.sessions.values().map(Session::deadline))
             .chain(self.attachments.deadline())
             .chain(self.replaced.iter().map(|(at, _)| *at))
@@ -265,6 +262,7 @@ impl Shim {
 
     fn call(&mut self, asker: Asker, call: Call, fds: Vec<OwnedFd>) {
         if let Call::Exec { container, .. }
+        | Call::ExecChannel { container }
         | Call::OpenExec { container, .. }
         | Call::Attach { container, .. } = &call
             && self.live.get(container).is_some_and(Container::is_starting)
@@ -279,8 +277,14 @@ impl Shim {
                 }
                 self.agents.answer(asker, Answer::Stopping, Vec::new());
             }
-            Call::Exec { container, request } => self.exec(asker, container, request),
-            Call::OpenExec { container, request } => self.open_exec(asker, container, request),
+            Call::Exec { container, request } => self.exec(asker, &container, request),
+            Call::ExecChannel { container } => self.open_exec_channel(asker, &container),
+            Call::EndAttempt { container, id } => self.end_attempt(&container, id, Some(asker)),
+            Call::Runs { container } => {
+                let answer = Answer::Runs(self.runs(&container));
+                self.agents.answer(asker, answer, Vec::new());
+            }
+            Call::OpenExec { container, request } => self.open_exec(asker, &container, request),
             Call::Attach { container, streams } => self.attach(asker, container, streams),
             Call::UpdateVolume { volume } => {
                 let updated = self.update_volume(&volume, fds);
@@ -511,7 +515,6 @@ impl Shim {
     fn is_over(&self) -> bool {
         self.removing.is_some()
             && self.live.is_empty()
-            && self.execs.is_empty()
             && self.sessions.is_empty()
             && self.strays.is_empty()
             && self.attachments.is_empty()
@@ -558,6 +561,7 @@ fn record(
         abilities: Abilities {
             sessions: true,
             images: true,
+            exec_channels: true,
         },
         pasta_failed: no_pasta.cloned(),
     }

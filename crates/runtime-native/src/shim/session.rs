@@ -14,9 +14,9 @@ use rustix::io::{Errno, Result};
 
 use super::Asker;
 use super::container::Place;
-use super::exec::Running;
 use super::pipes::{NearEnds, near_reader, near_writer, nowhere};
-use super::runner::Order;
+use super::runner::Command;
+use super::running::Running;
 use super::terminal::Terminal;
 use crate::protocol::Ends;
 use crate::{clock, text};
@@ -48,25 +48,26 @@ enum State {
 pub(super) type Opened = (Asker, std::result::Result<NearEnds, ExecError>);
 
 impl Session {
-    /// One that is about to be ordered, with its far ends.
+    /// One that is about to be started, with its far ends.
     pub(super) fn new(
         container: ContainerId,
         place: &Place<'_>,
+        key: u64,
         request: SessionRequest,
         asker: Asker,
-    ) -> std::result::Result<(Self, Order, Vec<OwnedFd>), ExecError> {
+    ) -> std::result::Result<(Self, Command, Vec<OwnedFd>), ExecError> {
         let system =
             |errno: Errno| ExecError::Runtime(format!("start command: {}", text::reason(errno)));
         let (ended, ended_in) = near_reader().map_err(system)?;
         rustix::io::ioctl_fionbio(&ended_in, true).map_err(system)?;
         let (near, far) = streams(&request, place, ended).map_err(system)?;
-        let order = Order {
+        let command = Command {
+            key,
             argv: request.argv,
-            attempt: false,
             stdin: far.stdin.is_some(),
             on_terminal: request.tty,
         };
-        let far = far.into_order().map_err(system)?;
+        let far = far.in_order().map_err(system)?;
         place.give(&far);
         let state = State::Opening {
             asker,
@@ -78,7 +79,7 @@ impl Session {
             state,
             ended: ended_in,
         };
-        Ok((session, order, far))
+        Ok((session, command, far))
     }
 
     /// When it is taken for one that will never be executed.
@@ -133,8 +134,8 @@ struct FarEnds {
 }
 
 impl FarEnds {
-    /// As an [`Order`] has them.
-    fn into_order(self) -> Result<Vec<OwnedFd>> {
+    /// As a [`Command`] has them.
+    fn in_order(self) -> Result<Vec<OwnedFd>> {
         let stderr = match self.stderr {
             Some(stderr) => stderr,
             None => rustix::io::fcntl_dupfd_cloexec(&self.stdout, 3)?,

@@ -19,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid};
 
 use super::container::Container;
-use super::exec::read_to_end;
+use super::running::read_to_end;
 use super::{Asker, Shim, descendants, note};
 use crate::cgroup::Reading;
 use crate::layout::PodDir;

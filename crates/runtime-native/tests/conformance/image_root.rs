@@ -165,6 +165,8 @@ fn a_container_sees_its_own_control_groups() {
         });
         let inside = inside.await;
         assert!(!inside.contains("probelet"), "{inside}");
+        let beside = world.output(&uid, "c", "cat /proc/self/cgroup").await;
+        assert_eq!(beside, inside.trim_end());
         let script = "cd /sys/fs/cgroup; for f in memory/memory.limit_in_bytes memory.max; do \
             if test -e $f; then cat $f; echo 1000000000 > $f && echo changed; fi; done 2>/dev/null; true";
         assert_eq!(world.output(&uid, "c", script).await, "67108864");

@@ -110,6 +110,14 @@ pub async fn a_command_that_was_stopped_is_ended_in_time<R: Runtime>(world: Worl
     assert!(!left.contains("sleep 994"), "{left}");
 }
 
+pub async fn a_command_that_kills_itself_has_an_exit_code_of_its_own<R: Runtime>(world: World<R>) {
+    let pod = world.pod("kills", Vec::new()).await;
+    world.sh(&pod, "c", "exec sleep 1000").await;
+    let output = world.exec(&pod, "c", "echo so; kill -KILL $$").await;
+    assert_eq!((output.exit_code, &output.stdout[..]), (137, &b"so\n"[..]));
+    assert_eq!(world.output(&pod, "c", "echo on").await, "on");
+}
+
 pub async fn a_long_command_line_is_taken_whole<R: Runtime>(world: World<R>) {
     let pod = world.pod("long", Vec::new()).await;
     world.sh(&pod, "c", "exec sleep 1000").await;

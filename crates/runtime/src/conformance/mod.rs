@@ -66,6 +66,7 @@ macro_rules! each_case {
                 a_daemon_neither_delays_exec_nor_dies_with_it
                 twenty_execs_at_once
                 a_command_that_was_stopped_is_ended_in_time
+                a_command_that_kills_itself_has_an_exit_code_of_its_own
                 a_long_command_line_is_taken_whole;
             files:
                 volumes_of_every_type_are_checked
