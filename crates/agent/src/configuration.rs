@@ -34,9 +34,9 @@ pub(crate) struct NodeFacts {
 }
 
 impl NodeFacts {
-    fn of_pod(&self, pod_ip: Option<IpAddr>) -> PodFacts {
+    fn of_pod(&self, pod_ips: &[IpAddr]) -> PodFacts {
         PodFacts {
-            pod_ips: pod_ip.into_iter().collect(),
+            pod_ips: pod_ips.to_vec(),
             host_ips: vec![self.host_ip],
             node_name: self.node_name.clone(),
             allocatable: self.allocatable,
@@ -72,11 +72,11 @@ pub(crate) fn invocation(
     node: &NodeFacts,
     pod: &Pod,
     container: &Container,
-    pod_ip: Option<IpAddr>,
+    pod_ips: &[IpAddr],
     services: &[Arc<Value>],
     image: Option<&Image>,
 ) -> Result<Invocation, ContainerFailure> {
-    let facts = node.of_pod(pod_ip);
+    let facts = node.of_pod(pod_ips);
     let env = environment(pod, container, &facts, &lookup(store, pod), services)
         .map_err(|error| ContainerFailure::Config(error.to_string()))?;
     let mounts = mounts::mounts(container, &env).map_err(ContainerFailure::Config)?;
@@ -147,9 +147,9 @@ pub(crate) fn files(
     store: &Store,
     node: &NodeFacts,
     pod: &Pod,
-    pod_ip: Option<IpAddr>,
+    pod_ips: &[IpAddr],
 ) -> Result<BTreeMap<String, VolumeFiles>, String> {
-    let facts = node.of_pod(pod_ip);
+    let facts = node.of_pod(pod_ips);
     let mut all = BTreeMap::new();
     for volume in &pod.volumes {
         let made = volume_files(pod, volume, &facts, &lookup(store, pod))
@@ -240,7 +240,7 @@ pub(crate) mod tests {
     fn a_pod_gets_what_it_refers_to_in_its_namespace_and_no_other() {
         let store = Store::in_memory();
         let pod = pod();
-        let ip = Some(IpAddr::from([10, 0, 0, 2]));
+        let ips = [IpAddr::from([10, 0, 0, 2])];
         let missing = Err(ContainerFailure::Config(
             "configmap \"paint\" not found".to_owned(),
         ));
@@ -255,10 +255,10 @@ pub(crate) mod tests {
         };
         put(paint("default"), "red");
         let container = pod.container("main").unwrap();
-        let made = || invocation(&store, &node(), &pod, container, ip, &[], None);
+        let made = || invocation(&store, &node(), &pod, container, &ips, &[], None);
         assert_eq!(made(), missing);
         assert_eq!(
-            files(&store, &node(), &pod, ip),
+            files(&store, &node(), &pod, &ips),
             Err(
                 "MountVolume.SetUp failed for volume \"paint\" : configmap \"paint\" not found"
                     .to_owned()
@@ -269,7 +269,7 @@ pub(crate) mod tests {
         assert_eq!(made.argv, ["paint", "blue"]);
         let ip_variable = ("IP".to_owned(), "10.0.0.2".to_owned());
         assert!(made.env.contains(&ip_variable), "{:?}", made.env);
-        let files = files(&store, &node(), &pod, ip).unwrap();
+        let files = files(&store, &node(), &pod, &ips).unwrap();
         assert_eq!(files["paint"].files[0].content, b"blue");
         assert_eq!(files["about"].files[0].content, b"app=\"web\"");
         assert!(is_made_of(&pod, &paint("shop")));
@@ -304,7 +304,7 @@ pub(crate) mod tests {
             });
             let mut container = pod.container("main").unwrap().clone();
             container.env.clear();
-            let made = invocation(&store, &node(), pod, &container, None, &services, None).unwrap();
+            let made = invocation(&store, &node(), pod, &container, &[], &services, None).unwrap();
             let hosts = made
                 .env
                 .into_iter()

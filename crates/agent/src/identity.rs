@@ -8,7 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 /// Shown by: the_node_is_called_as_its_host_in_lower_case.
 #[must_use]
 pub(crate) fn node_name() -> String {
-    named_after(&rustix::system::uname().nodename().to_string_lossy())
+    named_after(&host_name())
+}
+
+/// The host's name as it is.
+pub(crate) fn host_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 fn named_after(host: &str) -> String {

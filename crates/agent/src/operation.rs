@@ -22,8 +22,10 @@ use crate::clock;
 use crate::configuration::Invocation;
 use crate::fetch::{Fetches, Wanted, pull_code};
 use crate::hook::{self, Hooks};
+use crate::identity;
 use crate::metrics::Metrics;
 use crate::names::{Eager, Files, Names};
+use crate::pod_ip::addresses;
 
 /// How many attempts may be under way at one time. One that waits for its turn has not begun, and its
 /// timeout does not run.
@@ -95,7 +97,7 @@ impl<R: Runtime, I: Images> Operations<R, I> {
             uid: pod.uid.clone(),
             namespace: pod.meta.namespace.clone(),
             name: pod.meta.name.clone(),
-            hostname: pod.hostname.clone(),
+            hostname: host_name(pod),
             network: if pod.host_network {
                 Network::Host
             } else {
@@ -110,21 +112,21 @@ impl<R: Runtime, I: Images> Operations<R, I> {
             qos: pod.qos(),
             resources: pod.resources(),
         };
+        let network = config.network;
         self.metrics.pod_start();
         let metrics = Arc::clone(&self.metrics);
         let names = Arc::clone(&self.names);
         let eager = (!pod.host_network).then(|| Eager::links(pod));
         self.answer(move |runtime| async move {
             let pod = config.uid.clone();
-            let result =
-                runtime
-                    .start_pod(config)
-                    .await
-                    .map(|()| ip)
-                    .map_err(|error| match error {
-                        StartPodError::Volume(message) => PodFailure::Volume(message),
-                        StartPodError::Sandbox(message) => PodFailure::Sandbox(message),
-                    });
+            let result = runtime
+                .start_pod(config)
+                .await
+                .map(|()| addresses(&*runtime, network, ip))
+                .map_err(|error| match error {
+                    StartPodError::Volume(message) => PodFailure::Volume(message),
+                    StartPodError::Sandbox(message) => PodFailure::Sandbox(message),
+                });
             if let (Ok(_), Some(eager)) = (&result, eager) {
                 names.enter(&pod, eager).await;
             }
@@ -397,6 +399,19 @@ impl<R: Runtime, I: Images> Operations<R, I> {
     }
 }
 
+/// What a pod is called: on the host's network, as the host.
+///
+/// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_sandbox.go, generatePodSandboxConfig; containerd
+/// internal/cri/server/container_create.go, buildContainerSpec (`HOSTNAME`).
+/// Shown by: a_pod_on_the_hosts_network_is_called_as_the_host.
+fn host_name(pod: &Pod) -> String {
+    if pod.host_network {
+        identity::host_name()
+    } else {
+        pod.hostname.clone()
+    }
+}
+
 /// The reason under which upstream counts a start that failed.
 ///
 /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, startContainer.
@@ -406,5 +421,21 @@ const fn code(failure: &ContainerFailure) -> &'static str {
         ContainerFailure::Config(_) => "CreateContainerConfigError",
         ContainerFailure::Create(_) => "CreateContainerError",
         ContainerFailure::Command(_) => "RunContainerError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::tests::pod;
+
+    #[test]
+    fn a_pod_on_the_hosts_network_is_called_as_the_host() {
+        let mut pod = pod();
+        pod.hostname = "its-own".to_owned();
+        assert_eq!(host_name(&pod), "its-own");
+        pod.host_network = true;
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(host_name(&pod), host.trim_end());
     }
 }

@@ -6,7 +6,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use probelet_engine::input::Addresses;
 use probelet_model::id::PodUid;
+use probelet_runtime::{Network, Runtime};
 
 /// A range of IPv4 addresses, `10.213.0.0/16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +133,21 @@ impl PodAddresses {
 
     pub(crate) fn give_back(&mut self, pod: &PodUid) {
         self.taken.retain(|_, of| of != pod);
+    }
+}
+
+/// The addresses of a pod whose main one is `ip`, in the order of its status.
+///
+/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, sortPodIPs.
+/// Shown by: a_pod_is_told_of_both_its_addresses.
+pub(crate) fn addresses(runtime: &impl Runtime, network: Network, ip: IpAddr) -> Addresses {
+    let all = match network {
+        Network::Own(ip) => runtime.addresses(ip),
+        Network::Host => Vec::new(),
+    };
+    Addresses {
+        ip,
+        others: all.into_iter().filter(|other| *other != ip).collect(),
     }
 }
 

@@ -86,11 +86,7 @@ fn login((registry, entry): (&String, &Value)) -> Option<Credential> {
     let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let (username, password) = match text("auth") {
         auth if auth.is_empty() => (text("username"), text("password")),
-        auth => {
-            let both = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
-            let (username, password) = both.split_once(':')?;
-            (username.to_owned(), password.to_owned())
-        }
+        auth => probelet_image::decode_auth(&auth).ok()?,
     };
     Some(Credential {
         registry: registry.clone(),
@@ -146,7 +142,7 @@ mod tests {
             "https://index.docker.io/v1/": { "auth": auth, "username": "x", "password": "y" },
         }));
         put(&store, Kind::Secret, "new", new);
-        let auths = json!({ "host:5000": { "username": "b", "password": "two" } });
+        let auths = json!({ "host:5000": { "auth": "YTpiYg" } });
         let old = secret("kubernetes.io/dockercfg", ".dockercfg", &auths);
         put(&store, Kind::Secret, "old", old);
         let opaque = secret("Opaque", ".dockercfg", &auths);
@@ -163,7 +159,7 @@ mod tests {
             [
                 credential("https://index.docker.io/v1/", "carl", "pass:word"),
                 credential("registry.example.com", "anna", "one"),
-                credential("host:5000", "b", "two"),
+                credential("host:5000", "a", "bb"),
             ]
         );
         assert_eq!(

@@ -99,7 +99,7 @@ impl Node {
                 Effect::StartPod { operation, pod } => Input::PodStarted {
                     pod: pod.uid.clone(),
                     operation,
-                    result: Ok(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+                    result: Ok(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)).into()),
                 },
                 Effect::StartContainer { operation, pod, .. } => Input::ContainerStarted {
                     pod: pod.uid.clone(),

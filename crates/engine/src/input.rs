@@ -55,8 +55,8 @@ pub enum Input {
         pod: PodUid,
         /// The question.
         operation: OperationId,
-        /// The pod's address, or why there is no sandbox.
-        result: Result<IpAddr, PodFailure>,
+        /// The pod's addresses, or why there is no sandbox.
+        result: Result<Addresses, PodFailure>,
     },
     /// Answers [`crate::effect::Effect::LookUpImage`].
     ImageLookedUp {
@@ -158,11 +158,36 @@ pub enum Origin {
     },
 }
 
+/// Where a pod is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// By whoever has one address of it: probes, Services.
+    pub ip: IpAddr,
+    /// What it is reached at besides, by other pods.
+    pub others: Vec<IpAddr>,
+}
+
+impl Addresses {
+    /// All of them, `ip` first.
+    pub fn all(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.ip).chain(self.others.iter().copied())
+    }
+}
+
+impl From<IpAddr> for Addresses {
+    fn from(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            others: Vec::new(),
+        }
+    }
+}
+
 /// A sandbox that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The pod's address.
-    pub ip: IpAddr,
+    /// The pod's addresses.
+    pub addresses: Addresses,
     /// Its containers, oldest run first.
     pub containers: Vec<StandingContainer>,
 }

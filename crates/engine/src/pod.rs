@@ -1,6 +1,5 @@
 //! One pod: its sandbox and its containers.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::container::{
 };
 use crate::effect::{Effect, Event, EventKind};
 use crate::image::FailedPulls;
-use crate::input::{Exit, OperationId};
+use crate::input::{Addresses, Exit, OperationId};
 use crate::memory::PodMemory;
 use crate::node::Turn;
 use crate::restarts::Role;
@@ -58,7 +57,7 @@ pub(crate) struct PodMachine {
     pub(crate) memory: PodMemory,
     /// What Services were last made to see of it.
     pub(crate) shown: Option<Shown>,
-    pub(crate) ip: Option<IpAddr>,
+    pub(crate) addresses: Option<Addresses>,
     pub(crate) start_time: Wall,
     pub(crate) ending: Option<Ending>,
     /// When it will have lived too long, as long as that can still happen.
@@ -105,7 +104,7 @@ impl PodMachine {
             status: Arc::default(),
             memory: PodMemory::default(),
             shown: None,
-            ip: None,
+            addresses: None,
             start_time,
             ending: None,
             active_until: deadline::due(&pod, start_time, now),

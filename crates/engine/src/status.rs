@@ -4,6 +4,7 @@ use probelet_model::status::{ContainerStatus, Phase, PodIp, PodStatus};
 use probelet_model::time::Now;
 
 use crate::container::{ContainerMachine, Surroundings};
+use crate::input::Addresses;
 use crate::node::Config;
 use crate::pod::{PodMachine, Sandbox, deadline, eviction};
 
@@ -83,6 +84,7 @@ pub(crate) fn pod_status(machine: &PodMachine, config: &Config, now: Now) -> Pod
     } else {
         (None, None)
     };
+    let addresses = machine.addresses.as_ref();
     PodStatus {
         observed_generation: (pod.meta.generation > 0).then_some(pod.meta.generation),
         phase: shown,
@@ -91,8 +93,12 @@ pub(crate) fn pod_status(machine: &PodMachine, config: &Config, now: Now) -> Pod
         reason,
         message,
         host_ip: Some(config.host_ip),
-        pod_ip: machine.ip,
-        pod_ips: machine.ip.map(|ip| PodIp { ip }).into_iter().collect(),
+        pod_ip: addresses.map(|addresses| addresses.ip),
+        pod_ips: addresses
+            .into_iter()
+            .flat_map(Addresses::all)
+            .map(|ip| PodIp { ip })
+            .collect(),
         start_time: Some(machine.start_time),
         init_container_statuses: init,
         container_statuses: regular,

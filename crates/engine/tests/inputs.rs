@@ -30,7 +30,7 @@ fn answers_that_nobody_waits_for_are_counted_and_change_nothing() {
         Input::PodStarted {
             pod: pod.clone(),
             operation,
-            result: Ok([10, 0, 0, 9].into()),
+            result: Ok(std::net::IpAddr::from([10, 0, 0, 9]).into()),
         },
         Input::ContainerStarted {
             pod: pod.clone(),

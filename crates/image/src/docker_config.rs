@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::auth::decode_auth;
 use crate::credentials::Login;
 use crate::files;
 
@@ -101,13 +100,10 @@ impl Entry {
         let (username, password) = if self.auth.is_empty() {
             (self.username.clone(), self.password.clone())
         } else {
-            let decoded = STANDARD
-                .decode(self.auth.trim())
-                .map_err(|error| format!("auth: {error}"))?;
-            let decoded = String::from_utf8(decoded).map_err(|error| format!("auth: {error}"))?;
-            let (username, password) = decoded.split_once(':').ok_or("auth: no colon in it")?;
+            let decoded = decode_auth(&self.auth);
+            let (username, password) = decoded.map_err(|error| format!("auth: {error}"))?;
             // Some programs fill it up.
-            (username.to_owned(), password.trim_matches('\0').to_owned())
+            (username, password.trim_matches('\0').to_owned())
         };
         Ok(if username.is_empty() {
             Login::Nobody
@@ -180,6 +176,9 @@ async fn ask(name: &str, server: &str) -> Result<Login, ConfigError> {
 mod tests {
     use std::fs;
 
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn password(username: &str, password: &str) -> Login {
@@ -202,6 +201,7 @@ mod tests {
                 "https://index.docker.io/v1/": {{"auth": "{auth}"}},
                 "https://old.example.com/v1/": {{"username": "joe", "password": "x"}},
                 "host:5000": {{"identitytoken": "abc", "auth": "{auth}"}},
+                "raw.example.com": {{"auth": "YTpiYg"}},
                 "empty.example.com": {{}},
                 "broken.example.com": {{"auth": "%"}}
             }}, "HttpHeaders": {{}}}}"#
@@ -215,6 +215,7 @@ mod tests {
             of("host:5000").await,
             Login::IdentityToken("abc".to_owned())
         );
+        assert_eq!(of("raw.example.com").await, password("a", "bb"));
         assert_eq!(of("empty.example.com").await, Login::Nobody);
         assert_eq!(of("unknown.example.com").await, Login::Nobody);
         let error = login(&path, "broken.example.com").await.unwrap_err();

@@ -8,6 +8,7 @@
 //!
 //! Start reading at [`ImageStore`], then `place` for where things are, `pull` for how they come, and `unpack`.
 
+mod auth;
 mod credentials;
 mod digest;
 mod docker_config;
@@ -26,6 +27,7 @@ mod registry;
 mod store;
 mod unpack;
 
+pub use self::auth::{AuthError, decode_auth};
 pub use self::load::{LoadError, Loaded};
 pub use self::progress::{Event, LayerState, Progress};
 pub use self::registries::{Registries, RegistriesError};

@@ -29,7 +29,7 @@ use crate::digest::{Digest, Hashing};
 
 /// A layer has no more members than this.
 const MOST_MEMBERS: u64 = 2_000_000;
-/// A layer is no more bytes than this, unpacked.
+/// A layer is no more bytes than this, unpacked; nor are its files together, holes in them included.
 const MOST_BYTES: u64 = 64 << 30;
 /// More than this is only unpacked from a layer that is at least a hundredth of it. gzip can do a thousand to
 /// one, which no files do but those made for it.
@@ -59,7 +59,7 @@ pub(crate) enum Opaque {
 /// What was unpacked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unpacked {
-    /// Bytes of its files.
+    /// Bytes of its files, holes in them included.
     pub(crate) size: u64,
     pub(crate) members: u64,
     /// Devices and attributes that could not be made, for want of rights.
@@ -89,7 +89,7 @@ pub(crate) enum UnpackError {
     WrongContent { got: Digest, expected: Digest },
     #[error("a layer of more than {MOST_MEMBERS} files")]
     Members,
-    #[error("a file of {0} bytes")]
+    #[error("files of {0} bytes")]
     TooLarge(u64),
     #[error("invalid layer: {0}")]
     Archive(io::Error),
@@ -232,11 +232,11 @@ fn unpack(plain: Hashing<impl Read>, root: OwnedFd, job: &Job) -> Result<Unpacke
         if unpacked.members > MOST_MEMBERS {
             return Err(UnpackError::Members);
         }
-        unpacked.size = unpacked.size.saturating_add(members.left());
-        if let Kind::File { size, .. } = member.kind
-            && size > MOST_BYTES
-        {
-            return Err(UnpackError::TooLarge(size));
+        if let Kind::File { size, .. } = member.kind {
+            unpacked.size = unpacked.size.saturating_add(size);
+        }
+        if unpacked.size > MOST_BYTES {
+            return Err(UnpackError::TooLarge(unpacked.size));
         }
         tree.add(member, &mut members)?;
     }

@@ -12,11 +12,11 @@ use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::layout::{self, PodDir, SOCKET};
+use crate::layout::{self, ContainerFile, PodDir, SOCKET};
 use crate::process::{self, ProcessId};
 use crate::protocol::{Message, Record, ShimConfig};
 use crate::wire::{Inbox, Received};
-use crate::{clock, sys};
+use crate::{clock, left_over, sys};
 
 /// The largest message of a shim, which bounds its outputs itself.
 const MAX_MESSAGE: usize = 256 * 1024 * 1024;
@@ -59,17 +59,25 @@ pub(crate) async fn find(dir: &PodDir) -> io::Result<Found> {
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
-                () = &mut deadline => {
-                    process::signal(&shim, Signal::KILL);
-                    break;
-                }
+                () = &mut deadline => return kill_and_bury(dir.clone(), Some(shim)).await,
             }
         }
     }
-    let dir = dir.clone();
-    tokio::task::spawn_blocking(move || bury(&dir))
-        .await
-        .map_err(io::Error::other)?
+    kill_and_bury(dir.clone(), None).await
+}
+
+/// [`bury`], once a shim that does not answer has been killed.
+async fn kill_and_bury(dir: PodDir, shim: Option<OwnedFd>) -> io::Result<Found> {
+    let buried = tokio::task::spawn_blocking(move || {
+        if let Some(shim) = shim {
+            process::signal(&shim, Signal::KILL);
+            if !process::wait_readable(&shim, PATIENCE) {
+                return Err(io::Error::other("its shim cannot be killed"));
+            }
+        }
+        bury(&dir)
+    });
+    buried.await.map_err(io::Error::other)?
 }
 
 fn shim_of(dir: &PodDir) -> Option<OwnedFd> {
@@ -116,34 +124,59 @@ async fn first_message(socket: &AsyncFd<OwnedFd>, inbox: &mut Inbox) -> io::Resu
 
 /// Makes sure that nothing runs of a pod whose shim is dead, and notes that its containers have ended.
 /// Blocks.
+///
+/// # Errors
+///
+/// If something of it cannot be killed or removed. Then it can be tried again.
+///
+/// Shown by: a_killed_shim_leaves_nothing_of_a_pod_that_shares_its_processes.
 pub(crate) fn bury(dir: &PodDir) -> io::Result<Found> {
-    let Ok(config) = layout::read_json::<ShimConfig>(&dir.config()) else {
+    let Some(config) = beginnings(dir)? else {
         return Ok(Found::Nothing);
     };
-    if !fs::exists(dir.socket())? {
-        return Ok(Found::Nothing);
-    }
-    let mut containers = Vec::new();
-    for mut file in dir.records() {
-        if file.record.exit.is_none() {
-            // The kernel kills an init whose shim dies; this waits until that has come to its end.
-            if let Some(init) = file.init.open() {
-                process::signal(&init, Signal::KILL);
-                if !process::wait_readable(&init, PATIENCE) {
-                    return Err(io::Error::other(format!(
-                        "container {} cannot be killed",
-                        file.record.id
-                    )));
-                }
+    let deadline = clock::mono() + PATIENCE;
+    let mut containers = dir.records();
+    for file in containers.iter().filter(|file| file.record.exit.is_none()) {
+        // The kernel kills an init whose shim dies; this waits until that has come to its end.
+        if let Some(init) = file.init.open() {
+            process::signal(&init, Signal::KILL);
+            if !process::wait_readable(&init, deadline.since(clock::mono())) {
+                return Err(io::Error::other(format!(
+                    "container {} cannot be killed",
+                    file.record.id
+                )));
             }
-            file.end(dir, layout::killed(clock::wall()));
-            layout::write_json(&dir.container(&file.record.id), &file)?;
         }
-        containers.push(file.record);
+    }
+    left_over::end(dir, &config, deadline)?;
+    for file in containers
+        .iter_mut()
+        .filter(|file| file.record.exit.is_none())
+    {
+        file.end(dir, layout::killed(clock::wall()));
+        layout::write_json(&dir.container(&file.record.id), file)?;
     }
     config.cgroups.remove_pod(&config.pod.uid)?;
-    Ok(Found::Dead(Box::new(PodRecord {
+    Ok(Found::Dead(Box::new(record(config, containers))))
+}
+
+/// What is written down of a pod that cannot be buried. `None` if it never stood.
+pub(crate) fn written_down(dir: &PodDir) -> Option<PodRecord> {
+    let config = beginnings(dir).ok().flatten()?;
+    Some(record(config, dir.records()))
+}
+
+fn record(config: ShimConfig, containers: Vec<ContainerFile>) -> PodRecord {
+    PodRecord {
         config: config.pod,
-        containers,
-    })))
+        containers: containers.into_iter().map(|file| file.record).collect(),
+    }
+}
+
+/// What the sandbox of a pod was made from, if it has stood.
+fn beginnings(dir: &PodDir) -> io::Result<Option<ShimConfig>> {
+    let Ok(config) = layout::read_json(&dir.config()) else {
+        return Ok(None);
+    };
+    Ok(fs::exists(dir.socket())?.then_some(config))
 }

@@ -5,6 +5,7 @@
 //! outside itself; the processes of a container join before their program starts. Whoever removes the pod removes
 //! them, the agent too when the shim is dead.
 
+mod ending;
 mod limits;
 mod place;
 mod reading;
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use self::limits::Setting;
+pub(crate) use self::place::unescaped;
 use self::place::{Controller, Hierarchy, LEAF};
 pub(crate) use self::reading::Reading;
 use crate::{clock, text};

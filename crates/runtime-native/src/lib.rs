@@ -21,6 +21,7 @@ mod exec_channel;
 mod last_words;
 mod launch;
 mod layout;
+mod left_over;
 mod network;
 mod pool;
 mod process;
@@ -34,6 +35,7 @@ mod text;
 mod tree;
 mod user_namespace;
 mod volume_files;
+mod walk;
 mod wire;
 
 pub use network::{Egress, EgressError, NetworkOptions, NetworkState};

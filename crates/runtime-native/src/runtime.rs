@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -208,6 +208,24 @@ impl NativeRuntime {
         }
     }
 
+    /// What there is to say of a pod that can neither be talked to nor ended: it must harm no other. Whoever starts or
+    /// removes it tries again, and hears why it cannot be done.
+    ///
+    /// Shown by: a_pod_that_cannot_be_taken_up_harms_no_other.
+    async fn give_up_for_now(
+        &self,
+        dir: PodDir,
+        uid: &PodUid,
+        error: &std::io::Error,
+    ) -> Option<PodRecord> {
+        tracing::error!(pod = %uid, "cannot take up the pod: {}", text::of_io(error));
+        let record = spawn_blocking(move || attach::written_down(&dir))
+            .await
+            .ok()??;
+        let _nobody_listens = self.events.send(Event::PodLost { pod: uid.clone() });
+        Some(record)
+    }
+
     /// Gives a pod whose shim stands its way out.
     async fn link(
         &self,
@@ -277,11 +295,12 @@ impl Runtime for NativeRuntime {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            let taken = self
-                .take_up(PodDir::at(entry.path()), &PodUid::from(name))
-                .await;
-            let what = || format!("take up {}", entry.path().display());
-            let Some(record) = taken.map_err(|error| failed(&what(), &error))? else {
+            let (dir, uid) = (PodDir::at(entry.path()), PodUid::from(name));
+            let taken = match self.take_up(dir.clone(), &uid).await {
+                Ok(taken) => taken,
+                Err(error) => self.give_up_for_now(dir, &uid, &error).await,
+            };
+            let Some(record) = taken else {
                 continue;
             };
             if let Network::Own(ip) = record.config.network
@@ -347,6 +366,10 @@ impl Runtime for NativeRuntime {
         }
         *slot = Some(self.adopt(dir, connected, Some(child)));
         Ok(())
+    }
+
+    fn addresses(&self, ip: IpAddr) -> Vec<IpAddr> {
+        self.links.addresses(ip)
     }
 
     async fn start_container(

@@ -558,6 +558,47 @@ fn clean_file_mappings(smaps: &str) -> Vec<std::ops::Range<usize>> {
     clean
 }
 
+/// Leaves the session keyring that was inherited for a new and empty one without a name, and with it the keys of
+/// whoever it was.
+///
+/// That there are no keyrings, or that a filter around this process forbids them, which its children cannot leave
+/// either, is no error.
+pub(crate) fn leave_session_keyring() -> Result<()> {
+    match join_keyring(ptr::null()) {
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Ok(()),
+        joined => joined.map(drop),
+    }
+}
+
+/// The same for the session keyring of that name in this user namespace, which is made if there is none. Its owner,
+/// the user that this process has now, may find and join it again.
+///
+/// That the user's quota of keys is used up is no error either: the keyring that stays is the shim's, which was new.
+pub(crate) fn join_session_keyring(name: &CStr) -> Result<()> {
+    let keyring = match join_keyring(name.as_ptr()) {
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT) => return Ok(()),
+        joined => joined?,
+    };
+    // Whoever possesses it everything, its owner all but to write and to change this.
+    let permissions: c_long = 0x3f1b_0000;
+    // SAFETY: takes numbers only.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_long::from(libc::KEYCTL_SETPERM),
+            keyring,
+            permissions,
+        )
+    };
+    checked(result).map(drop)
+}
+
+fn join_keyring(name: *const c_char) -> Result<c_long> {
+    let operation = c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING);
+    // SAFETY: `name` is null or ends with a null byte, and is read only.
+    checked(unsafe { libc::syscall(libc::SYS_keyctl, operation, name) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,6 +53,12 @@ pub trait Runtime: Send + Sync + 'static {
         config: PodConfig,
     ) -> impl Future<Output = Result<(), StartPodError>> + Send;
 
+    /// At which addresses other pods reach a pod on its own network, whose main one is `ip`: that, and others.
+    /// Before it is started, those that it will have if nothing fails; then those that it has.
+    fn addresses(&self, ip: IpAddr) -> Vec<IpAddr> {
+        vec![ip]
+    }
+
     /// Starts one run of one container in a standing sandbox.
     fn start_container(
         &self,
@@ -320,7 +326,8 @@ pub struct PodConfig {
     pub namespace: String,
     /// The pod's name.
     pub name: String,
-    /// Host name in the pod's UTS namespace.
+    /// Host name in the pod's UTS namespace. A pod on the host's network has none of its own: there it is the host's
+    /// name, for `HOSTNAME` and `/etc/hostname`.
     pub hostname: String,
     /// How it meets the network.
     pub network: Network,

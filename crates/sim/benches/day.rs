@@ -143,7 +143,7 @@ fn answer(effect: Effect, now: Now) -> Option<Input> {
         Effect::StartPod { operation, pod } => Some(Input::PodStarted {
             pod: pod.uid.clone(),
             operation,
-            result: Ok([10, 0, 0, 1].into()),
+            result: Ok(std::net::IpAddr::from([10, 0, 0, 1]).into()),
         }),
         Effect::StartContainer { operation, pod, .. } => Some(Input::ContainerStarted {
             pod: pod.uid.clone(),

@@ -255,7 +255,7 @@ mod tests {
         };
         let made = |pod: &Pod| {
             let container = pod.container("main").unwrap();
-            invocation(&store, &node(), pod, container, None, &[], Some(&image))
+            invocation(&store, &node(), pod, container, &[], &[], Some(&image))
         };
         let of_image = Invocation {
             root: Some(image.root.clone()),

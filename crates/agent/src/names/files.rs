@@ -26,7 +26,7 @@ impl<R: Runtime> Names<R> {
     }
 
     /// The files of a pod, from the host's as they are now, and what its owner should know of them.
-    pub(crate) fn files(self: &Arc<Self>, pod: &Pod, ip: IpAddr) -> (Files, Vec<Event>) {
+    pub(crate) fn files(self: &Arc<Self>, pod: &Pod, ips: &[IpAddr]) -> (Files, Vec<Event>) {
         let asks_on_host = pod.host_network && pod.dns.policy == DnsPolicy::ClusterFirstWithHostNet;
         let is_served = !pod.host_network || (asks_on_host && self.serves_host());
         let names = probelet_names::Names {
@@ -42,7 +42,7 @@ impl<R: Runtime> Names<R> {
             String::new()
         };
         let files = Files {
-            hosts: hosts(pod, &[ip], &of_host),
+            hosts: hosts(pod, ips, &of_host),
             resolv_conf: resolv_conf.to_string(),
         };
         let event = |warning: probelet_names::Warning| Event {

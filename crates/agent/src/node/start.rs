@@ -7,21 +7,28 @@ use probelet_engine::effect::{Event, EventKind};
 use probelet_engine::input::{ContainerFailure, Image, Input, OperationId, PodFailure};
 use probelet_model::id::{ContainerId, ContainerName, PodUid};
 use probelet_model::pod::Pod;
-use probelet_runtime::{Images, Runtime};
+use probelet_runtime::{Images, Network, Runtime};
 
 use super::Node;
 use crate::configuration;
+use crate::pod_ip::addresses;
 use crate::pull_secrets::pull_secrets;
 
 impl<R: Runtime, I: Images> Node<R, I> {
     pub(super) fn start_pod(&mut self, operation: OperationId, pod: &Pod, ip: IpAddr) {
         let (names, host_ip) = (self.traffic.names(), self.host_ip);
-        let made = configuration::files(&self.store, &self.facts, pod, Some(ip))
+        let network = if pod.host_network {
+            Network::Host
+        } else {
+            Network::Own(ip)
+        };
+        let ips: Vec<IpAddr> = addresses(&*self.runtime, network, ip).all().collect();
+        let made = configuration::files(&self.store, &self.facts, pod, &ips)
             .map_err(PodFailure::Volume)
             .and_then(|volumes| {
                 let opened = names.open_host_ports(pod, ip, host_ip);
                 opened.map_err(|error| PodFailure::Sandbox(error.to_string()))?;
-                Ok((volumes, names.files(pod, ip)))
+                Ok((volumes, names.files(pod, &ips)))
             });
         match made {
             Ok((volumes, (files, warnings))) => {
@@ -51,7 +58,7 @@ impl<R: Runtime, I: Images> Node<R, I> {
         let Some(spec) = pod.container(name.as_str()) else {
             return;
         };
-        let ip = self.pod_ip(&pod.uid);
+        let ips = self.pod_ips(&pod.uid);
         let image = match image {
             None => Ok(None),
             Some(image) => match self.operations.fetches.held(&pod.uid, &image.id) {
@@ -68,7 +75,7 @@ impl<R: Runtime, I: Images> Node<R, I> {
         });
         let invocation = image.and_then(|image| {
             let image = image.as_deref();
-            configuration::invocation(&self.store, &self.facts, pod, spec, ip, &links, image)
+            configuration::invocation(&self.store, &self.facts, pod, spec, &ips, &links, image)
         });
         match invocation {
             Ok(invocation) => {
@@ -81,6 +88,13 @@ impl<R: Runtime, I: Images> Node<R, I> {
                 result: Err(failure),
             }),
         }
+    }
+
+    fn pod_ips(&self, pod: &PodUid) -> Vec<IpAddr> {
+        let status = self.engine.status(pod);
+        status.map_or_else(Vec::new, |status| {
+            status.pod_ips.iter().map(|pod_ip| pod_ip.ip).collect()
+        })
     }
 
     /// Whether the containers of a pod may hold images.
@@ -127,8 +141,8 @@ impl<R: Runtime, I: Images> Node<R, I> {
 
     /// The same of one pod.
     pub(super) fn update_volumes_of(&self, pod: &Pod) {
-        let ip = self.pod_ip(&pod.uid);
-        match configuration::files(&self.store, &self.facts, pod, ip) {
+        let ips = self.pod_ips(&pod.uid);
+        match configuration::files(&self.store, &self.facts, pod, &ips) {
             Ok(files) => self.operations.update_volumes(pod.uid.clone(), files),
             // As upstream, the files stay as they are until all of them can be had.
             Err(message) => tracing::warn!(pod = %pod.uid, "{message}"),

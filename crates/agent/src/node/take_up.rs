@@ -14,6 +14,7 @@ use probelet_store::MemoryFile;
 
 use super::{Node, decoded};
 use crate::names::Eager;
+use crate::pod_ip::addresses;
 use crate::traffic::stored_endpoints;
 
 impl<R: Runtime, I: Images> Node<R, I> {
@@ -103,7 +104,7 @@ impl<R: Runtime, I: Images> Node<R, I> {
             Network::Host => self.host_ip,
         };
         Standing {
-            ip,
+            addresses: addresses(&*self.runtime, record.config.network, ip),
             containers: record
                 .containers
                 .into_iter()

@@ -23,6 +23,7 @@ use crate::fetch::tests::Scripted;
 #[derive(Debug)]
 struct Notes {
     started: Mutex<Vec<ContainerConfig>>,
+    pods: Mutex<Vec<PodConfig>>,
     tell: mpsc::UnboundedSender<RuntimeEvent>,
     events: Mutex<Option<Events>>,
 }
@@ -32,6 +33,7 @@ impl Notes {
         let (tell, events) = mpsc::unbounded_channel();
         Self {
             started: Mutex::default(),
+            pods: Mutex::default(),
             tell,
             events: Mutex::new(Some(events)),
         }
@@ -48,7 +50,12 @@ impl Runtime for Notes {
         Ok(Vec::new())
     }
 
-    async fn start_pod(&self, _: PodConfig) -> Result<(), StartPodError> {
+    fn addresses(&self, ip: IpAddr) -> Vec<IpAddr> {
+        vec![ip, "fd00::7".parse().unwrap()]
+    }
+
+    async fn start_pod(&self, config: PodConfig) -> Result<(), StartPodError> {
+        self.pods.lock().unwrap().push(config);
         Ok(())
     }
 
@@ -184,7 +191,12 @@ impl Ground {
             "metadata": { "name": "web", "namespace": "shop" },
             "spec": {
                 "runtimeClassName": "host",
-                "containers": [{ "name": "main", "image": image, "args": ["serve"] }],
+                "containers": [{
+                    "name": "main", "image": image, "args": ["serve"],
+                    "env": [{
+                        "name": "IPS", "valueFrom": { "fieldRef": { "fieldPath": "status.podIPs" } },
+                    }],
+                }],
             },
         });
         let admitted = decode::admit(Kind::Pod, value, &decode::Options::default()).unwrap();
@@ -282,6 +294,30 @@ async fn a_container_is_started_from_its_image_and_holds_it() {
     assert_eq!(ground.images.holds(), [hold]);
     let images = ground.end().await;
     assert_eq!(images.holds(), [], "what has ended holds nothing");
+}
+
+#[tokio::test]
+async fn a_pod_is_told_of_both_its_addresses() {
+    let ground = Ground::with("app:1").await;
+    let runs = |status: &PodStatus| {
+        let container = status.container("main");
+        container.is_some_and(|one| matches!(one.state, ContainerState::Running(_)))
+    };
+    let status = ground.until(runs).await;
+    let ip = status.pod_ip.unwrap();
+    let all: Vec<String> = status
+        .pod_ips
+        .iter()
+        .map(|one| one.ip.to_string())
+        .collect();
+    assert_eq!(all, [&ip.to_string(), "fd00::7"]);
+    let started = ground.runtime.started.lock().unwrap().clone();
+    let variable = ("IPS".to_owned(), format!("{ip},fd00::7"));
+    assert!(started[0].env.contains(&variable), "{:?}", started[0].env);
+    let hosts = ground.runtime.pods.lock().unwrap()[0].hosts.clone();
+    let own = format!("\n{ip}\tweb\nfd00::7\tweb\n");
+    assert!(hosts.as_ref().unwrap().ends_with(&own), "{hosts:?}");
+    ground.end().await;
 }
 
 #[tokio::test]

@@ -82,8 +82,8 @@ impl PodMachine {
         let failed_pulls = memory
             .as_ref()
             .map(|memory| FailedPulls::recalled(&memory.failed_pulls, now));
-        let (sandbox, ip) = match standing {
-            Some(standing) => (Sandbox::Standing, Some(standing.ip)),
+        let (sandbox, addresses) = match standing {
+            Some(standing) => (Sandbox::Standing, Some(standing.addresses)),
             None => (Sandbox::Absent { lost: ran }, None),
         };
         Self {
@@ -91,7 +91,7 @@ impl PodMachine {
             containers,
             initialization,
             failed_pulls: failed_pulls.unwrap_or_default(),
-            ip,
+            addresses,
             start_time,
             active_until: deadline::due(&pod, start_time, now).filter(|_| !over && !exceeded),
             deadline_exceeded: exceeded,

@@ -1,6 +1,5 @@
 //! A pod's sandbox: asked for, tried again, lost, removed.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use probelet_model::time::Mono;
@@ -8,7 +7,7 @@ use probelet_model::time::Mono;
 use super::{PodMachine, lost_run};
 use crate::container::State;
 use crate::effect::{Effect, EventKind};
-use crate::input::{OperationId, PodFailure};
+use crate::input::{Addresses, OperationId, PodFailure};
 use crate::node::Turn;
 
 /// Wait before a sandbox that could not be made, or not removed, is tried again.
@@ -60,7 +59,7 @@ impl PodMachine {
     pub(crate) fn sandbox_started(
         &mut self,
         operation: OperationId,
-        result: Result<IpAddr, PodFailure>,
+        result: Result<Addresses, PodFailure>,
         turn: &mut Turn<'_>,
     ) {
         let Sandbox::Starting {
@@ -76,9 +75,9 @@ impl PodMachine {
         self.changed = true;
         self.synchronise = true;
         let (reason, message, wait) = match result {
-            Ok(ip) => {
+            Ok(addresses) => {
                 self.sandbox = Sandbox::Standing;
-                self.ip = Some(ip);
+                self.addresses = Some(addresses);
                 return;
             }
             Err(PodFailure::Volume(message)) => {
@@ -133,7 +132,7 @@ impl PodMachine {
             return;
         }
         self.sandbox = Sandbox::Absent { lost: true };
-        self.ip = None;
+        self.addresses = None;
         self.changed = true;
         self.synchronise = true;
         for container in &mut self.containers {

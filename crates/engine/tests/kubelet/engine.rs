@@ -189,7 +189,7 @@ impl<'a> Driver<'a> {
         let pod = self.pod.uid.clone();
         match effect {
             Effect::StartPod { operation, .. } => {
-                let result = Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let result = Ok(IpAddr::V4(Ipv4Addr::LOCALHOST).into());
                 self.asked.push_back(Input::PodStarted {
                     pod,
                     operation,

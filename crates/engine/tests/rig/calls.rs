@@ -33,6 +33,7 @@ impl Rig {
             }
             Effect::StartPod { operation, pod } => {
                 let (takes, result) = self.world.make_sandbox(&pod.uid);
+                let result = result.map(Into::into);
                 let pod = pod.uid.clone();
                 self.note(Seen::StartPod);
                 let stands = result.is_ok();

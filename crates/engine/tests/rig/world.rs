@@ -251,7 +251,7 @@ impl World {
             exit: run.exit.clone(),
         });
         Some(Standing {
-            ip: pod.ip,
+            addresses: pod.ip.into(),
             containers: containers.collect(),
         })
     }

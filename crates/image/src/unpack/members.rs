@@ -74,11 +74,6 @@ impl<R: Read> Members<R> {
         &self.reader
     }
 
-    /// Bytes of content of the present member that come.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
-    }
-
     pub(crate) fn next(&mut self) -> io::Result<Option<Member>> {
         let mut records = BTreeMap::new();
         let (mut long_name, mut long_link) = (None, None);

@@ -465,7 +465,7 @@ fn broken_and_absurd_archives_are_refused() {
     let text = refusal(Tarball::default().entry(EntryType::XHeader, "a", "", b"", huge));
     assert_eq!(text, "invalid layer: a header of absurd size");
     let text = refusal(Tarball::default().entry(EntryType::Regular, "a", "", b"", huge));
-    assert_eq!(text, "a file of 1099511627776 bytes");
+    assert_eq!(text, "files of 1099511627776 bytes");
     let some = |header: &mut tar::Header| header.set_size(1 << 20);
     let text = refusal(Tarball::default().entry(EntryType::Regular, "a", "", b"", some));
     assert!(text.starts_with("failed to extract \"a\": "), "{text}");
@@ -495,6 +495,24 @@ fn broken_and_absurd_archives_are_refused() {
             .directory("d/", 0o755),
     );
     assert!(text.contains("File name too long"), "{text}");
+}
+
+/// Each of them may be, and what comes of them is a few bytes.
+#[test]
+fn holes_count_as_bytes_of_a_layer() {
+    let sparse = &[
+        ("GNU.sparse.map", &b"0,1"[..]),
+        ("GNU.sparse.size", b"34359738368"),
+    ];
+    let mut tarball = Tarball::default();
+    tarball.pax(sparse).file("a", b"1");
+    tarball.pax(sparse).file("b", b"2");
+    let output = Ground::new().run(&tarball.finish(), &digest(&tarball.finish()));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("\"size\":68719476736,"), "{said}");
+    tarball.file("c", b"3");
+    let text = Ground::new().refusal(&tarball);
+    assert_eq!(text, "files of 68719476737 bytes");
 }
 
 /// Sparse files as GNU tar writes them, in its own format and in that of pax.

@@ -195,7 +195,7 @@ impl Mount {
 }
 
 /// A path as mountinfo has it: blanks and backslashes are written in octal.
-fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     ["\\040", "\\011", "\\012", "\\134"]
         .iter()
         .zip([" ", "\t", "\n", "\\"])

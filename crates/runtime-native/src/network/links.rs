@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use probelet_model::id::PodUid;
 use tokio::sync::{Mutex, MutexGuard, watch};
@@ -29,6 +30,8 @@ pub(crate) struct Links {
     egress: Egress,
     way: Way,
     plan: Plan,
+    /// Pods have an IPv6 address too: as it is to be expected, then as it came out.
+    v6: AtomicBool,
     shared: Mutex<Shared>,
     state: watch::Sender<NetworkState>,
 }
@@ -75,6 +78,7 @@ impl Links {
         }
         Self {
             egress: options.egress,
+            v6: (way == Way::Bridge && forwarding::has_v6("default")).into(),
             way,
             plan,
             shared: Mutex::default(),
@@ -85,6 +89,13 @@ impl Links {
     /// What pods can reach, now and whenever that changes.
     pub(crate) fn state(&self) -> watch::Receiver<NetworkState> {
         self.state.subscribe()
+    }
+
+    /// At which addresses other pods reach a pod.
+    pub(crate) fn addresses(&self, ip: IpAddr) -> Vec<IpAddr> {
+        let v6 = self.v4(ip).ok().filter(|_| self.v6.load(Ordering::Relaxed));
+        let v6 = v6.map(|ip| self.plan.v6(ip).into());
+        [ip].into_iter().chain(v6).collect()
     }
 
     /// What a shim is to run beside a new pod.
@@ -134,6 +145,7 @@ impl Links {
         let Err(why) = attached else {
             return Ok(());
         };
+        self.v6.store(false, Ordering::Relaxed);
         self.detach(pod).await;
         if self.egress == Egress::Bridge {
             return Err(why);
@@ -181,7 +193,10 @@ impl Links {
                 is_new,
             };
             match veth::attach(&netlink, &self.plan, stands.bridge, stands.v6, end).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.v6.store(stands.bridge.v6, Ordering::Relaxed);
+                    return Ok(());
+                }
                 Err(error) if is_second_try => return Err(error.to_string()),
                 // Somebody may have taken the bridge away.
                 Err(error) => {

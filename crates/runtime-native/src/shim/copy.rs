@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-    chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, linkat, mkdirat,
-    mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
+    XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, linkat,
+    mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -173,8 +173,26 @@ fn copy_file(from: &OwnedFd, to: &impl AsFd, name: &OsStr) -> io::Result<()> {
     let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let write = openat(to, name, flags, Mode::from_raw_mode(0o600))?;
     let (mut read, mut write) = (File::from(read), File::from(write));
-    io::copy(&mut read, &mut write)?;
+    content(&mut read, &mut write)?;
     attributes(&read.into(), &write)
+}
+
+/// Holes stay holes: a file of a few bytes may say that it is as long as a disk.
+fn content(from: &mut File, to: &mut File) -> io::Result<()> {
+    let size = from.metadata()?.len();
+    let mut at = 0;
+    while at < size {
+        let data = match seek(&*from, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => break,
+            data => data?,
+        };
+        let hole = seek(&*from, SeekFrom::Hole(data))?;
+        from.seek(io::SeekFrom::Start(data))?;
+        to.seek(io::SeekFrom::Start(data))?;
+        io::copy(&mut from.take(hole - data), to)?;
+        at = hole;
+    }
+    to.set_len(size)
 }
 
 /// Owner, then mode, which a change of owner takes bits from, then the rest, times last.
@@ -256,4 +274,44 @@ fn in_path(error: io::Error, path: &Path) -> io::Error {
     }
     let text = crate::text::of_io(&error);
     io::Error::new(error.kind(), format!("copy {}: {text}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn holes_are_not_written_out() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut sparse = File::create(from.path().join("sparse")).unwrap();
+        sparse.write_all(b"start").unwrap();
+        sparse.seek(io::SeekFrom::Start(1 << 29)).unwrap();
+        sparse.write_all(b"middle").unwrap();
+        sparse.set_len(1 << 30).unwrap();
+        std::fs::write(from.path().join("whole"), vec![7; 100_000]).unwrap();
+        std::fs::write(from.path().join("empty"), b"").unwrap();
+
+        let open = |dir: &tempfile::TempDir| File::open(dir.path()).unwrap();
+        tree(&open(&from), &open(&to)).unwrap();
+
+        let mut copy = File::open(to.path().join("sparse")).unwrap();
+        let of = copy.metadata().unwrap();
+        assert_eq!(of.len(), 1 << 30);
+        assert!(of.blocks() * 512 < 1 << 20, "{} blocks", of.blocks());
+        let mut at = |place, text: &str| {
+            copy.seek(io::SeekFrom::Start(place)).unwrap();
+            let mut read = vec![0; text.len()];
+            copy.read_exact(&mut read).unwrap();
+            assert_eq!(read, text.as_bytes());
+        };
+        at(0, "start\0");
+        at((1 << 29) - 1, "\0middle\0");
+        at((1 << 30) - 1, "\0");
+        let read = |name: &str| std::fs::read(to.path().join(name)).unwrap();
+        assert_eq!(read("whole"), vec![7; 100_000]);
+        assert_eq!(read("empty"), b"");
+    }
 }

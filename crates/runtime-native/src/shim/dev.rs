@@ -14,6 +14,7 @@ use rustix::io::{Errno, Result};
 use rustix::mount::MountAttrFlags;
 
 use super::file_system::{self, NO_PROGRAMS};
+use super::identity;
 use super::mount_point::Entry;
 
 /// Of the host's devices, those that every container has.
@@ -33,6 +34,12 @@ const NOT_TAKEN: [&str; 9] = [
     "console",
     "ptmx",
 ];
+
+/// The group of terminals.
+///
+/// Upstream: containerd pkg/oci/mounts.go, defaultMounts.
+/// Shown by: dev_is_as_large_as_upstreams_and_terminals_belong_to_their_group.
+const TTY: u32 = 5;
 
 /// What a container's `/dev` is made from.
 #[derive(Debug)]
@@ -66,6 +73,9 @@ struct Device {
 }
 
 /// Takes what there is of the host, while that is in sight.
+///
+/// Upstream: containerd pkg/oci/mounts.go, defaultMounts (64 MiB).
+/// Shown by: dev_is_as_large_as_upstreams_and_terminals_belong_to_their_group.
 pub(super) fn take(wanted: &Wanted<'_>) -> Result<Dev> {
     let mut devices = Vec::new();
     if wanted.all {
@@ -82,9 +92,12 @@ pub(super) fn take(wanted: &Wanted<'_>) -> Result<Dev> {
             )?);
         }
     }
-    let options = [("mode", "0755"), ("size", "64k")];
+    let options = [("mode", "0755"), ("size", "65536k")];
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
-    let terminals = [("ptmxmode", "0666"), ("mode", "0620")];
+    let mut terminals = vec![("ptmxmode", "0666"), ("mode", "0620")];
+    let groups = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    // In a user namespace without that group, the kernel takes none.
+    terminals.extend(identity::is_mapped(&groups, TTY).then_some(("gid", "5")));
     let no_programs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let queues = file_system::make("mqueue", &[], NO_PROGRAMS);
     Ok(Dev {

@@ -35,6 +35,16 @@ pub(super) struct Image {
     pub(super) devices: bool,
 }
 
+/// What a run writes, in its own directory.
+pub(super) fn upper(run: &Path) -> PathBuf {
+    run.join("upper")
+}
+
+/// The copy of its image that a run writes to, where there is no overlayfs.
+pub(super) fn copied(run: &Path) -> PathBuf {
+    run.join("copy")
+}
+
 /// So long may the options of a mount be, in bytes: the smallest page there is.
 const MAX_OPTIONS: usize = 4096;
 
@@ -54,7 +64,7 @@ impl Image {
     /// (`volatile`): with that, the end of one container would otherwise wait for all that the host has to
     /// write.
     pub(super) fn mount(&self, staging: &Path) -> io::Result<OwnedFd> {
-        let upper = self.dir.join("upper");
+        let upper = upper(&self.dir);
         for dir in [&self.dir, &upper, &self.dir.join("work")] {
             fs::create_dir(dir)?;
         }
@@ -79,7 +89,7 @@ impl Image {
                 text::reason(failure)
             ));
         }
-        let root = self.dir.join("copy");
+        let root = copied(&self.dir);
         fs::create_dir(&root)?;
         copy::layers(&self.layers, &root)?;
         self.copy_attributes(&root)?;
@@ -116,10 +126,7 @@ impl Image {
             let _there = fs::create_dir(&nothing);
             lower.push(open(&nothing)?);
         }
-        let (upper, work) = (
-            open(&self.dir.join("upper"))?,
-            open(&self.dir.join("work"))?,
-        );
+        let (upper, work) = (open(&upper(&self.dir))?, open(&self.dir.join("work"))?);
         let in_namespace = self.privilege != Privilege::Root;
         let Way::Layers { volatile } = way else {
             let layers: Vec<String> = lower.iter().map(name).collect();

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use probelet_model::id::ContainerId;
 use probelet_model::time::Wall;
 use probelet_runtime::{ContainerConfig, Exit, PodConfig, StartContainerError, wall_nanos};
 use rustix::event::{EventfdFlags, eventfd};
@@ -96,6 +97,7 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     if !setting.is_process_1 {
         set_child_subreaper(Some(getpid())).map_err(system)?;
     }
+    join_keyring(&setting.config.id).map_err(system)?;
     for volume in &setting.pod.volumes {
         volumes::make_missing_source(volume).map_err(|error| {
             create(format!(
@@ -154,6 +156,15 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     }
     tell(channel, &FromInit::Main { identity, at }, vec![main.pidfd]).map_err(system)?;
     Ok(main.pid)
+}
+
+/// Moves the calling process into the container's own session keyring.
+///
+/// Upstream: runc libcontainer/standard_init_linux.go, Init and getSessionRingParams.
+/// Shown by: keys_of_whoever_started_the_agent_are_not_the_containers.
+pub(super) fn join_keyring(container: &ContainerId) -> Result<(), Errno> {
+    let name = CString::new(format!("_ses.{container}")).map_err(|_nul| Errno::INVAL)?;
+    sys::join_session_keyring(&name)
 }
 
 /// Makes the container's terminal, gives its near end to the shim and answers with the far one.

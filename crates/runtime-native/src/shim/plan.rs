@@ -13,6 +13,8 @@ use super::volumes;
 use crate::layout::PodDir;
 use crate::protocol::ShimConfig;
 
+const HOSTS: &str = "/etc/hosts";
+
 /// What the root of one run is built from.
 pub(super) fn of(
     shim: &ShimConfig,
@@ -99,12 +101,9 @@ fn mounts(
         devices: false,
     };
     mounts.extend(etc_files(shim, dir, config).map(|(target, source)| {
-        of_pod(
-            target,
-            source,
-            target.into(),
-            config.security.read_only_root,
-        )
+        // Which the kubelet mounts, and not the runtime, and leaves writable.
+        let read_only = config.security.read_only_root && target != HOSTS;
+        of_pod(target, source, target.into(), read_only)
     }));
     mounts.push(of_pod(
         "terminationMessagePath",
@@ -117,9 +116,9 @@ fn mounts(
 
 /// The pod's own files for a container's `/etc`, but for those that a volume is mounted at.
 ///
-/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, makeMounts (hosts); containerd
+/// Upstream: kubelet pkg/kubelet/kubelet_pods.go, makeMounts and makeHostsMount (hosts); containerd
 /// internal/cri/server/container_create_linux.go, containerMounts (the others).
-/// Shown by: hosts_and_resolv_conf_are_the_pods.
+/// Shown by: hosts_and_resolv_conf_are_the_pods, of_a_read_only_root_the_hosts_file_is_writable.
 fn etc_files<'a>(
     shim: &ShimConfig,
     dir: &PodDir,
@@ -127,7 +126,7 @@ fn etc_files<'a>(
 ) -> impl Iterator<Item = (&'static str, PathBuf)> + use<'a> {
     let etc = dir.etc();
     let files = [
-        ("/etc/hosts", shim.pod.hosts.is_some()),
+        (HOSTS, shim.pod.hosts.is_some()),
         ("/etc/resolv.conf", shim.pod.resolv_conf.is_some()),
         ("/etc/hostname", config.image.is_some()),
     ];

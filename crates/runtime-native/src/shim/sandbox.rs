@@ -39,17 +39,21 @@ pub(super) struct Sandbox {
 }
 
 /// Enters the pod's namespaces, and makes its network and volumes.
+///
+/// Upstream: containerd internal/cri/server/podsandbox/sandbox_run_linux.go, sandboxContainerSpec (on the host's
+/// network, no UTS namespace either).
+/// Shown by: a_pod_on_the_hosts_network_is_reached_there.
 pub(super) fn set_up(
     config: &ShimConfig,
     dir: &PodDir,
     content: &Content,
 ) -> Result<Sandbox, StartPodError> {
-    let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWUTS;
+    let mut namespaces = UnshareFlags::NEWNS;
     if !config.pod.namespaces.host_ipc {
         namespaces |= UnshareFlags::NEWIPC;
     }
     if matches!(config.pod.network, Network::Own(_)) {
-        namespaces |= UnshareFlags::NEWNET;
+        namespaces |= UnshareFlags::NEWNET | UnshareFlags::NEWUTS;
     }
     let privilege = enter(namespaces)?;
     let sandbox = |what: &str, errno: Errno| sandbox_error(privilege, what, errno);
@@ -60,9 +64,10 @@ pub(super) fn set_up(
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .map_err(|errno| sandbox("make mounts private", errno))?;
-    sethostname(config.pod.hostname.as_bytes()).map_err(|errno| sandbox("set host name", errno))?;
     let mut services = None;
     if let Network::Own(address) = config.pod.network {
+        sethostname(config.pod.hostname.as_bytes())
+            .map_err(|errno| sandbox("set host name", errno))?;
         let beside = Services::leave().map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             sandbox("make a network namespace for services", errno)
@@ -75,7 +80,7 @@ pub(super) fn set_up(
         })?;
         services = beside_pod(beside, address);
     }
-    sysctls::set(&config.pod).map_err(StartPodError::Sandbox)?;
+    sysctls::set(&config.pod, privilege).map_err(StartPodError::Sandbox)?;
     for made in [
         dir.root(),
         dir.containers(),

@@ -74,6 +74,10 @@ fn detach(dir: &PodDir) -> Result<Content, StartPodError> {
         sys::close_range_from(3, false)?;
         sys::set_signals(Signals::Shim);
         sys::give_back_large_allocations();
+        // The keys of whoever started the agent are not for pods.
+        sys::leave_session_keyring()
+            .map_err(|errno| format!("make a session keyring: {}", text::reason(errno)))
+            .map_err(std::io::Error::other)?;
         // Fails only for the leader of a process group, which then is what was wanted.
         let _leader = setsid();
         umask(Mode::from_raw_mode(0o022));

@@ -2,17 +2,51 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
 use probelet_runtime::{Network, PodConfig};
 
+use super::identity::Privilege;
+use super::note;
 use crate::text;
 
-/// Sets what the pod asks for. To be called in its namespaces.
+/// Any user may listen on any port: it is the pod's own.
+const ALL_PORTS: (&str, &str) = ("net/ipv4/ip_unprivileged_port_start", "0");
+/// Any group may send echo requests.
+const PING: (&str, &str) = ("net/ipv4/ping_group_range", "0 2147483647");
+
+/// Sets what every pod with a network of its own has, and then what the pod asks for. To be called in its namespaces.
+///
+/// Upstream: containerd internal/cri/server/podsandbox/sandbox_run_linux.go, sandboxContainerSpec, and
+/// internal/cri/config/config_unix.go, DefaultRuntimeConfig (EnableUnprivilegedPorts, EnableUnprivilegedICMP).
+/// Shown by: any_user_may_listen_on_any_port_of_a_pod.
+pub(super) fn set(pod: &PodConfig, privilege: Privilege) -> Result<(), String> {
+    if pod.network != Network::Host {
+        // A user namespace does not have all of those groups.
+        let ping = (privilege == Privilege::Root).then_some(PING);
+        for (path, value) in [ALL_PORTS].into_iter().chain(ping) {
+            // The kernel may be too old, or this root may not: a pod can do without.
+            if let Err(error) = write(path, value) {
+                note(&format!("/proc/sys/{path}: {}", text::of_io(&error)));
+            }
+        }
+    }
+    set_own(pod)
+}
+
+/// In one piece: the kernel takes each write for a value.
+fn write(path: &str, value: &str) -> std::io::Result<()> {
+    let file = Path::new("/proc/sys").join(path);
+    let mut file = OpenOptions::new().write(true).open(file)?;
+    file.write_all(value.as_bytes())
+}
+
+/// What the pod asks for.
 ///
 /// Upstream: runc libcontainer/standard_init_linux.go, Init, and kubelet pkg/kubelet/sysctl/allowlist.go,
 /// validateSysctl, for what belongs to namespaces that the pod shares with the host.
 /// Shown by: sysctls_are_those_of_the_pod, sysctls_that_cannot_be_are_named.
-pub(super) fn set(pod: &PodConfig) -> Result<(), String> {
+fn set_own(pod: &PodConfig) -> Result<(), String> {
     for (name, value) in &pod.security.sysctls {
         let path = path_of(name).ok_or_else(|| format!("sysctl \"{name}\" is no name of one"))?;
         if pod.network == Network::Host && path.starts_with("net/") {

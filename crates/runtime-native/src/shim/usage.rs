@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use probelet_model::pod::{Volume, VolumeSource};
 use probelet_runtime::{PodUsage, Usage};
-use rustix::fs::statvfs;
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, statvfs};
 use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -20,12 +19,12 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_si
 
 use super::container::Container;
 use super::running::read_to_end;
-use super::{Asker, Shim, descendants, note};
+use super::{Asker, Shim, descendants, image_root, note};
 use crate::cgroup::Reading;
 use crate::layout::PodDir;
 use crate::protocol::{Answer, Message};
 use crate::sys::{self, Child, Fresh};
-use crate::text;
+use crate::{text, walk};
 
 /// A child that measures, and who wants to know.
 pub(super) struct Measurement {
@@ -165,7 +164,7 @@ impl Shim {
                     || of_processes(container, parents.get_or_insert_with(descendants::parents)),
                     of_cgroups,
                 );
-                let root = on_disk(&written_by(&self.dir, container));
+                let root = written_by(&self.dir, container);
                 (container.config.name.clone(), Usage { root, ..used })
             })
             .collect();
@@ -183,10 +182,15 @@ impl Shim {
     }
 }
 
-/// Where what a run of an image has written is.
-fn written_by(dir: &PodDir, container: &Container) -> PathBuf {
-    let run = dir.path().join("roots").join(container.config.id.as_str());
-    run.join("upper")
+/// What a run of an image has written; where images are copied, with the copy.
+///
+/// Upstream: containerd internal/cri/server/container_stats_list.go (the usage of the container's snapshot, which of
+/// the snapshotter `native` is a copy).
+/// Shown by: usage_tells_how_full_volumes_are, more_layers_than_overlayfs_takes_are_copied.
+fn written_by(dir: &PodDir, container: &Container) -> u64 {
+    let root = dir.container_root(&container.config.id);
+    let parts = [image_root::upper(&root), image_root::copied(&root)];
+    parts.iter().map(|part| on_disk(part)).sum()
 }
 
 const fn of_cgroups(reading: Reading) -> Usage {
@@ -270,33 +274,33 @@ fn volumes(dir: &PodDir, volumes: &[Volume]) -> BTreeMap<String, u64> {
 /// What a directory and all below it take, as `du` counts: what has several names once, and no other file system.
 ///
 /// Upstream: pkg/volume/util/fs/fs.go, DiskUsage.
-/// Shown by: what_has_two_names_is_counted_once, usage_tells_how_full_volumes_are.
+/// Shown by: what_has_two_names_is_counted_once, what_is_deeper_than_any_path_is_counted, usage_tells_how_full_volumes_are.
 fn on_disk(top: &Path) -> u64 {
-    let Ok(of_top) = fs::symlink_metadata(top) else {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(dir) = openat(CWD, top, flags, Mode::empty()) else {
         return 0;
     };
-    let (mut used, mut seen) = (of_top.blocks() * 512, HashSet::new());
-    let mut dirs = vec![top.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            // One that is gone meanwhile takes nothing.
-            let Ok(of) = entry.metadata() else { continue };
-            if of.dev() != of_top.dev()
-                || (of.nlink() > 1 && !of.is_dir() && !seen.insert(of.ino()))
-            {
-                continue;
-            }
-            used += of.blocks() * 512;
-            if of.is_dir() {
-                dirs.push(entry.path());
-            }
+    let Ok(of_top) = fstat(&dir) else {
+        return 0;
+    };
+    let bytes = |of: &Stat| u64::try_from(of.st_blocks).unwrap_or(0) * 512;
+    let (mut used, mut seen) = (bytes(&of_top), HashSet::new());
+    let _unreadable = walk::below(dir, |_, _, of| {
+        let is_dir = FileType::from_raw_mode(of.st_mode).is_dir();
+        let is_counted = of.st_nlink > 1 && !is_dir && !seen.insert(of.st_ino);
+        if of.st_dev != of_top.st_dev || is_counted {
+            return Ok(false);
         }
-    }
+        used += bytes(of);
+        Ok(is_dir)
+    });
     used
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::mkdirat;
+
     use super::*;
 
     #[test]
@@ -314,6 +318,24 @@ mod tests {
         fs::hard_link(dir.path().join("below/file"), dir.path().join("again")).unwrap();
         assert_eq!(on_disk(dir.path()), with_file);
         assert_eq!(on_disk(&dir.path().join("none")), 0);
+    }
+
+    #[test]
+    fn what_is_deeper_than_any_path_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let mut at = openat(CWD, dir.path(), flags, Mode::empty()).unwrap();
+        for _ in 0..3000 {
+            mkdirat(&at, "d", Mode::from_raw_mode(0o755)).unwrap();
+            at = openat(&at, "d", flags, Mode::empty()).unwrap();
+        }
+        let before = on_disk(dir.path());
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let file = openat(&at, "file", flags, Mode::from_raw_mode(0o644)).unwrap();
+        File::from(file).write_all(&vec![7; 1_000_000]).unwrap();
+        let file = on_disk(dir.path()) - before;
+        assert!((1_000_000..1_100_000).contains(&file), "{file}");
+        crate::tree::remove(&dir.path().join("d")).unwrap();
     }
 
     #[test]

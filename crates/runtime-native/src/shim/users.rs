@@ -63,7 +63,8 @@ impl Users {
     ///
     /// Upstream: containerd pkg/oci/spec_opts.go, WithUser, WithUserID, WithUsername and WithAdditionalGIDs;
     /// kubelet pkg/kubelet/kuberuntime/security_context.go, convertToRuntimeSecurityContext.
-    /// Shown by: users_come_from_passwd_and_group, groups_follow_the_policy, users_of_images_are_looked_up.
+    /// Shown by: users_come_from_passwd_and_group, groups_follow_the_policy, users_of_images_are_looked_up,
+    /// of_two_users_with_one_uid_the_one_that_is_named_counts.
     /// Differs: the group of an image's `user:group` counts, as for Docker; kubelet cuts it off before containerd
     /// sees it.
     pub(super) fn find(&self, wanted: Wanted<'_>) -> Result<Identity, UserError> {
@@ -78,13 +79,18 @@ impl Users {
             [name, group] => (name, Some(group)),
             _ => return Err(UserError::Invalid(image.to_owned())),
         };
-        let uid = match (user.uid, number(name)) {
-            (Some(uid), _) | (None, Some(uid)) => uid,
-            (None, None) if name.is_empty() => 0,
-            (None, None) => self.uid_of(name, image)?,
+        let by_number = |uid| {
+            let lines = self.passwd.as_deref().unwrap_or_default();
+            (uid, entries(lines).find(|of| number(of[2]) == Some(uid)))
         };
-        let lines = self.passwd.as_deref().unwrap_or_default();
-        let entry = entries(lines).find(|fields| number(fields[2]) == Some(uid));
+        let (uid, entry) = match (user.uid, number(name)) {
+            (Some(uid), _) | (None, Some(uid)) => by_number(uid),
+            (None, None) if name.is_empty() => by_number(0),
+            (None, None) => {
+                let (uid, entry) = self.by_name(name, image)?;
+                (uid, Some(entry))
+            }
+        };
         let gid = match (user.gid, group) {
             (Some(gid), _) => gid,
             (None, Some(group)) => match number(group) {
@@ -129,14 +135,15 @@ impl Users {
         })
     }
 
-    fn uid_of(&self, name: &str, image: &str) -> Result<u32, UserError> {
+    /// The entry of that name: another may have the same uid.
+    fn by_name(&self, name: &str, image: &str) -> Result<(u32, Vec<&str>), UserError> {
         let lines = self.passwd.as_ref().map_err(|&errno| UserError::File {
             file: "/etc/passwd",
             errno,
         })?;
         entries(lines)
             .find(|fields| fields[0] == name)
-            .and_then(|fields| number(fields[2]))
+            .and_then(|fields| Some((number(fields[2])?, fields)))
             .ok_or_else(|| UserError::NoUser(image.to_owned()))
     }
 
@@ -247,6 +254,33 @@ mod tests {
         check(Some(4000), None, (4000, 0, &[0], "/"));
         check(Some(4000), Some(4001), (4000, 4001, &[4001], "/"));
         check(None, Some(9), (0, 9, &[9, 4], "/root"));
+    }
+
+    #[test]
+    fn of_two_users_with_one_uid_the_one_that_is_named_counts() {
+        let users = Users {
+            passwd: Ok("root:x:0:0::/root:/bin/sh\ntoor:x:0:7::/toor:/bin/sh\n".into()),
+            group: Ok("adm:x:4:root\nlog:x:5:toor\n".into()),
+        };
+        let security = PodSecurity::default();
+        for (image, gid, groups, home) in [
+            ("toor", 7, [7, 5], "/toor"),
+            ("root", 0, [0, 4], "/root"),
+            ("0", 0, [0, 4], "/root"),
+        ] {
+            let wanted = Wanted {
+                user: User::default(),
+                image,
+                security: &security,
+            };
+            let expected = Identity {
+                uid: 0,
+                gid,
+                groups: groups.into(),
+                home: home.into(),
+            };
+            assert_eq!(users.find(wanted), Ok(expected), "{image}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The pod's volumes: checked or made when the pod starts, found again when a container mounts them.
 
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use probelet_model::pod::{HostPathType, Volume, VolumeSource};
 use probelet_model::volume::FileSource;
 use probelet_runtime::{PodConfig, VolumeFiles};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::{atomic_writer, note, ownership};
@@ -33,20 +35,18 @@ pub(super) fn set_up(dir: &PodDir, pod: &PodConfig, content: &Content) -> Result
     for volume in &pod.volumes {
         let made = match &volume.source {
             VolumeSource::HostPath { path, kind } => check_host_path(path, *kind),
-            VolumeSource::EmptyDir {
-                in_memory,
-                size_limit,
-            } => {
-                let limit = in_memory.then_some(*size_limit);
+            VolumeSource::EmptyDir { in_memory, .. } => {
                 let place = dir.volume(&volume.name);
-                make_empty_dir(&place, limit)
-                    .and_then(|()| group.map_or(Ok(()), |gid| ownership::give(&place, gid, false)))
-                    .map_err(|error| text::of_io(&error))
+                let memory = in_memory.then(|| most_memory(pod, volume));
+                make_empty_dir(&place, memory, group).map_err(|error| text::of_io(&error))
             }
             VolumeSource::Files { sources, .. } => {
                 let place = dir.volume(&volume.name);
                 match content.get(&volume.name) {
-                    Some(files) => make_files(&place, is_for_memory(sources), files, group),
+                    Some(files) => {
+                        let memory = is_for_memory(sources).then(|| most_memory(pod, volume));
+                        make_files(&place, memory, files, group)
+                    }
                     None => Err("its files were not given".to_owned()),
                 }
             }
@@ -147,11 +147,14 @@ fn is_for_memory(sources: &[FileSource]) -> bool {
         .all(|source| matches!(source, FileSource::ConfigMap(_)))
 }
 
-/// Makes a volume of files, in memory where that can be had. Like an emptyDir's, the mode of its directory
-/// is 0777, and in memory that of any tmpfs.
+/// Makes a volume of files, with `memory` and its limit in memory. Like an emptyDir's, the mode of its directory
+/// is 0777, and in memory that of any tmpfs. What is for memory is on no disk: without a tmpfs there is no volume.
+///
+/// Upstream: pkg/volume/emptydir/empty_dir.go, setupTmpfs.
+/// Shown by: a_secret_is_not_written_where_there_is_no_tmpfs.
 fn make_files(
     place: &Path,
-    in_memory: bool,
+    memory: Option<u64>,
     files: &VolumeFiles,
     group: Option<u32>,
 ) -> Result<(), String> {
@@ -160,40 +163,78 @@ fn make_files(
         fs::set_permissions(place, Permissions::from_mode(0o777))
     };
     make().map_err(|error| text::of_io(&error))?;
-    if in_memory {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        if let Err(errno) = mount("tmpfs", place, "tmpfs", flags, Some(c"mode=1777")) {
-            let reason = text::reason(errno);
-            note(&format!(
-                "{} stays on disk: tmpfs: {reason}",
-                place.display()
-            ));
-        }
+    if let Some(most) = memory {
+        mount_memory(place, "1777", most)
+            .map_err(|errno| format!("mount tmpfs: {}", text::reason(errno)))?;
     }
     atomic_writer::write(place, files, clock::wall(), group).map_err(|error| error.to_string())?;
     atomic_writer::remove_replaced(place).map_err(|error| text::of_io(&error))
 }
 
-/// Makes an emptyDir, on disk or, with `memory` and its limit, in memory. One that a shim before this one has
-/// made is left as it is.
+/// Makes an emptyDir, on disk or, with `memory` and its limit, in memory. One on disk that a shim before this one has
+/// made is left as it is: containers have written to it.
 ///
-/// Upstream: pkg/volume/emptydir/empty_dir.go, setupDir (mode 0777 whatever the umask) and setupTmpfs.
-/// Shown by: empty_dirs_are_shared_outlive_containers_and_end_with_the_pod.
-fn make_empty_dir(place: &Path, memory: Option<Option<u64>>) -> io::Result<()> {
-    fs::create_dir_all(place)?;
-    fs::set_permissions(place, Permissions::from_mode(0o777))?;
-    if let Some(limit) = memory {
-        let size = limit.map_or_else(String::new, |bytes| format!(",size={bytes}"));
-        let options = std::ffi::CString::new(format!("mode=0777{size}"))?;
-        mount(
-            "tmpfs",
-            place,
-            "tmpfs",
-            MountFlags::NOSUID | MountFlags::NODEV,
-            Some(options.as_c_str()),
-        )?;
+/// Upstream: pkg/volume/emptydir/empty_dir.go, SetUpAt, setupDir (mode 0777 whatever the umask) and setupTmpfs.
+/// Shown by: empty_dirs_are_shared_outlive_containers_and_end_with_the_pod,
+/// an_empty_dir_that_is_there_is_left_as_it_is.
+fn make_empty_dir(place: &Path, memory: Option<u64>, group: Option<u32>) -> io::Result<()> {
+    let furnish = |dir: &Path| {
+        fs::set_permissions(dir, Permissions::from_mode(0o777))?;
+        group.map_or(Ok(()), |gid| ownership::give(dir, gid, false))
+    };
+    if let Some(most) = memory {
+        fs::create_dir_all(place)?;
+        mount_memory(place, "0777", most)?;
+        return furnish(place);
     }
-    Ok(())
+    if place.exists() {
+        return Ok(());
+    }
+    // By its own name it is whole, also if this shim is killed. No volume is called so: there is no dot in their names.
+    let unfinished = place.with_extension("new");
+    fs::create_dir_all(&unfinished)?;
+    furnish(&unfinished)?;
+    fs::rename(unfinished, place)
+}
+
+/// How many bytes what a volume has in memory may be: the smallest of the node's memory, the pod's limit and the
+/// volume's own.
+///
+/// Upstream: pkg/volume/emptydir/empty_dir.go, calculateEmptyDirMemorySize.
+/// Shown by: memory_is_bounded_by_the_smallest_limit, what_is_in_memory_is_bounded_and_not_swapped.
+fn most_memory(pod: &PodConfig, volume: &Volume) -> u64 {
+    let own = match volume.source {
+        VolumeSource::EmptyDir { size_limit, .. } => size_limit,
+        VolumeSource::HostPath { .. } | VolumeSource::Files { .. } => None,
+    };
+    let system = rustix::system::sysinfo();
+    let node = system.totalram * u64::from(system.mem_unit);
+    smallest(node, [pod.resources.limits.memory, own])
+}
+
+/// A limit of nothing is none.
+fn smallest(node: u64, limits: [Option<u64>; 2]) -> u64 {
+    let limits = limits.into_iter().flatten().filter(|limit| *limit > 0);
+    limits.fold(node, u64::min)
+}
+
+/// A tmpfs of at most so many bytes. It is not written to a swap device, where the kernel has a word for that: Linux
+/// 6.4 has one for root, and none inside a user namespace.
+///
+/// Upstream: pkg/volume/emptydir/empty_dir.go, generateTmpfsMountOptions; pkg/util/swap/swap_util.go,
+/// IsTmpfsNoswapOptionSupported.
+/// Shown by: what_is_in_memory_is_bounded_and_not_swapped.
+fn mount_memory(place: &Path, mode: &str, most: u64) -> Result<(), Errno> {
+    let mount_with = |more: &str| {
+        let options = CString::new(format!("mode={mode},size={most}{more}"));
+        let options = options.map_err(|_nul| Errno::INVAL)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount("tmpfs", place, "tmpfs", flags, Some(options.as_c_str()))
+    };
+    match mount_with(",noswap") {
+        Err(Errno::INVAL) => mount_with(""),
+        mounted => mounted,
+    }
 }
 
 /// Whether what is at a hostPath is of the type it is to be of; two of the types make what is missing.
@@ -245,7 +286,75 @@ fn make_file(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use probelet_runtime::VolumeFile;
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
     use super::*;
+
+    /// A thread without the right to mount, as root may be one itself.
+    #[test]
+    fn a_secret_is_not_written_where_there_is_no_tmpfs() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("secret");
+        let files = VolumeFiles {
+            files: vec![VolumeFile {
+                path: "key".into(),
+                mode: 0o400,
+                content: b"word".to_vec(),
+            }],
+        };
+        let make = |memory| {
+            std::thread::scope(|scope| {
+                let made = scope.spawn(|| {
+                    let mut sets = capabilities(None).unwrap();
+                    sets.effective.remove(CapabilitySet::SYS_ADMIN);
+                    set_capabilities(None, sets).unwrap();
+                    make_files(&place, memory, &files, None)
+                });
+                made.join().unwrap()
+            })
+        };
+        let why = make(Some(1 << 20)).unwrap_err();
+        assert_eq!(why, "mount tmpfs: operation not permitted");
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+        make(None).unwrap();
+        assert_eq!(fs::read(place.join("key")).unwrap(), b"word");
+    }
+
+    #[test]
+    fn an_empty_dir_that_is_there_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("volume");
+        let group = Some(rustix::process::getegid().as_raw());
+        // What a shim that was killed in between has left.
+        fs::create_dir(dir.path().join("volume.new")).unwrap();
+        make_empty_dir(&place, None, group).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&place), 0o2777);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let file = place.join("file");
+        fs::write(&file, "").unwrap();
+        for (path, mode) in [(&file, 0o600), (&place, 0o755)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        make_empty_dir(&place, None, group).unwrap();
+        assert_eq!((mode(&place), mode(&file)), (0o755, 0o600));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_smallest_limit() {
+        for (limits, expected) in [
+            ([None, None], 100),
+            ([Some(50), None], 50),
+            ([None, Some(40)], 40),
+            ([Some(50), Some(40)], 40),
+            ([Some(50), Some(60)], 50),
+            ([Some(500), Some(600)], 100),
+            ([Some(0), Some(0)], 100),
+        ] {
+            assert_eq!(smallest(100, limits), expected, "{limits:?}");
+        }
+    }
 
     #[test]
     fn every_type_is_checked_with_upstreams_words() {

@@ -249,6 +249,9 @@ fn pods_reach_each_other_and_the_host_reaches_them() {
             assert_eq!(world.told("right", "10.213.0.2").await, "10.213.0.3");
             let (left, right) = (world.v6_of("left").await, world.v6_of("right").await);
             assert_eq!(world.told("left", &right).await, left);
+            let told = world.runtime.addresses("10.213.0.2".parse().unwrap());
+            let told: Vec<String> = told.iter().map(IpAddr::to_string).collect();
+            assert_eq!(told, ["10.213.0.2", &left]);
             assert!(heard(&right).starts_with("fd"));
             for uid in ["left", "right"] {
                 world.runtime.remove_pod(&uid.into()).await.unwrap();

@@ -96,6 +96,15 @@ fn more_layers_than_overlayfs_takes_are_copied() {
         }
         let log = fs::read_to_string(world.path("data/run/many/shim.log")).unwrap();
         assert_eq!(log.matches("gets a copy of its image").count(), 1, "{log}");
+        let used = async || {
+            let usage = world.runtime.usage(&uid).await.unwrap();
+            usage.containers["all"].root
+        };
+        let before = used().await;
+        let write = "head -c 300000 /dev/urandom > /written";
+        world.output(&uid, "all", write).await;
+        let written = used().await - before;
+        assert!((300_000..340_000).contains(&written), "{before} {written}");
         world.runtime.remove_pod(&uid).await.unwrap();
         assert!(!world.kept("many").exists());
     });
@@ -204,5 +213,30 @@ fn an_image_may_run_on_a_terminal_and_its_end_leaves_no_mount() {
         assert!(!world.kept("tty").exists());
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(world.dir.path().to_str().unwrap()));
+    });
+}
+
+#[test]
+fn dev_is_as_large_as_upstreams_and_terminals_belong_to_their_group() {
+    run(async {
+        let world = World::native();
+        let uid = world.pod("dev", Vec::new()).await;
+        world.sh(&uid, "c", SLEEP).await;
+        let size = "stat -f -c '%b %S' /dev";
+        let size = world.output(&uid, "c", size).await;
+        let product: u64 = size.split(' ').map(|n| n.parse::<u64>().unwrap()).product();
+        assert_eq!(product, 64 << 20);
+        let mapped = "awk '$1 <= 5 && 5 < $1 + $3' /proc/self/gid_map";
+        let has_group = !world.output(&uid, "c", mapped).await.is_empty();
+        let options = world
+            .output(&uid, "c", "grep ' /dev/pts ' /proc/mounts")
+            .await;
+        assert_eq!(options.contains(",gid="), has_group, "{options}");
+        assert!(has_group || !rustix::process::geteuid().is_root());
+        let (c, tty) = (id("c"), session("stat -c %g:%a $(tty)", ALL, true));
+        let made = world.runtime.open_exec(&uid, &c, tty);
+        let stdout = Reader::new(made.await.unwrap().stdout.unwrap());
+        let told = stdout.text().await;
+        assert_eq!(told == "5:620\r\n", has_group, "{told}");
     });
 }

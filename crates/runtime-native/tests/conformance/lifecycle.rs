@@ -1,14 +1,17 @@
 //! Pods that outlive agents, are lost, and are removed.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use probelet_model::security::{Namespaces, Seccomp};
 use probelet_runtime::{Event, ExecError, Runtime};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
     send, socket_with,
 };
 use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::suite::*;
 
@@ -134,6 +137,112 @@ fn a_killed_shim_is_a_lost_pod_and_nothing_runs_on() {
         world.sh(&uid, "c2", "exec sleep 1000").await;
         world.runtime.remove_pod(&uid).await.unwrap();
         assert!(!world.path("data/run/lost").exists());
+    });
+}
+
+#[test]
+fn a_killed_shim_leaves_nothing_of_a_pod_that_shares_its_processes() {
+    let namespaces = |host_pid, one_pid| Namespaces {
+        host_pid,
+        one_pid,
+        ..Namespaces::default()
+    };
+    for (uid, namespaces) in [
+        ("host", namespaces(true, false)),
+        ("shared", namespaces(false, true)),
+    ] {
+        run(async {
+            let mut world = World::native();
+            let mut config = pod(uid, own("10.213.0.9"), Vec::new());
+            config.namespaces = namespaces;
+            world.runtime.start_pod(config.clone()).await.unwrap();
+            let pod = uid.into();
+            let mark = format!("sleep 1234568.{}", std::process::id());
+            // Some have no parent in the container, one does not see the container's mounts.
+            let elsewhere = format!("cd /usr && unshare -r chroot . bin/{mark} & {mark}");
+            let script =
+                format!("{mark} & (setsid {mark} &); (setsid sh -c '{elsewhere}' &); {mark}");
+            let mut container = sh("c", &script);
+            container.security.seccomp = Seccomp::Unconfined;
+            world
+                .runtime
+                .start_container(&pod, container)
+                .await
+                .unwrap();
+            let is_sleep = |line: &&String| line.starts_with("sleep") || line.starts_with("bin");
+            let sleeping = || processes_with(&mark).iter().filter(is_sleep).count();
+            eventually(async || (sleeping() == 5).then_some(())).await;
+            kill_process(world.dir.shim(uid).unwrap(), Signal::KILL).unwrap();
+            assert_eq!(world.event().await, Event::PodLost { pod: pod.clone() });
+            assert_eq!(processes_with(&mark), [""; 0]);
+            world.runtime.start_pod(config).await.unwrap();
+            world.sh(&pod, "c2", "exec sleep 1000").await;
+            world.runtime.remove_pod(&pod).await.unwrap();
+            assert_eq!(world.dir.cgroups(), [""; 0].map(PathBuf::from));
+        });
+    }
+}
+
+#[test]
+fn a_pod_that_cannot_be_taken_up_harms_no_other() {
+    run(async {
+        let mut world = World::native();
+        for uid in ["a", "stuck", "z"] {
+            world.pod(uid, Vec::new()).await;
+            world.sh(&uid.into(), "c", "exec sleep 1000").await;
+        }
+        let World {
+            runtime,
+            events,
+            dir,
+        } = world;
+        drop((runtime, events));
+        // A hierarchy with a cgroup that cannot be removed.
+        let place = |name: &str| dir.path().join(name);
+        let file = place("data/run/stuck/config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let cgroups = &mut config["cgroups"];
+        let hierarchy = json!({"root": place("cgroup"), "controllers": ["Cpu"], "unified": false});
+        cgroups["hierarchies"]
+            .as_array_mut()
+            .unwrap()
+            .push(hierarchy);
+        let parent = cgroups["parent"].as_str().unwrap();
+        let busy = place("cgroup").join(parent).join("podstuck/c");
+        fs::write(&file, config.to_string()).unwrap();
+        fs::create_dir_all(busy.parent().unwrap()).unwrap();
+        fs::write(&busy, "").unwrap();
+        kill_process(dir.shim("stuck").unwrap(), Signal::KILL).unwrap();
+
+        let runtime = native(dir.path());
+        let pods = runtime.pods().await.unwrap();
+        let mut uids: Vec<_> = pods.iter().map(|pod| pod.config.uid.as_str()).collect();
+        uids.sort_unstable();
+        assert_eq!(uids, ["a", "stuck", "z"]);
+        world = World {
+            events: runtime.events(),
+            runtime,
+            dir,
+        };
+        let stuck = "stuck".into();
+        let lost = Event::PodLost {
+            pod: "stuck".into(),
+        };
+        assert_eq!(world.event().await, lost);
+        for uid in ["a", "z"] {
+            assert_eq!(world.output(&uid.into(), "c", "echo here").await, "here");
+        }
+        // Not before nothing is left of it is there another.
+        let own = pod("stuck", own("10.213.0.9"), Vec::new());
+        let refused = world.runtime.start_pod(own.clone()).await.unwrap_err();
+        assert!(refused.to_string().contains("cgroup"), "{refused}");
+        assert!(world.runtime.remove_pod(&stuck).await.is_err());
+        fs::remove_file(&busy).unwrap();
+        world.runtime.start_pod(own).await.unwrap();
+        world.sh(&stuck, "c", "exec sleep 1000").await;
+        for uid in ["a", "stuck", "z"] {
+            world.runtime.remove_pod(&uid.into()).await.unwrap();
+        }
     });
 }
 

@@ -18,6 +18,8 @@ mod identity;
 #[cfg(test)]
 mod image_root;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod last_words;
 #[cfg(test)]
 mod lifecycle;

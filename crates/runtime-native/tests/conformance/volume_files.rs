@@ -130,3 +130,48 @@ fn large_content_arrives_whole() {
         assert!(after < before + 2048, "{before} kB, then {after} kB");
     });
 }
+
+#[test]
+fn what_is_in_memory_is_bounded_and_not_swapped() {
+    run(async {
+        let world = World::native();
+        let content = files(&[("key", 0o400, "one")]);
+        let mut config = pod_with(
+            "bounded",
+            vec![(volume("secret", FileSource::Secret), content)],
+        );
+        config.volumes.push(empty_dir("any", true, None));
+        config.volumes.push(empty_dir("small", true, Some(1 << 20)));
+        config.resources.limits.memory = Some(64 << 20);
+        world.runtime.start_pod(config).await.unwrap();
+        let uid = "bounded".into();
+        let mut container = sh("c", "exec sleep 1000");
+        container.mounts = ["secret", "any", "small"]
+            .map(|name| mount(name, format!("/run/v/{name}"), false))
+            .into();
+        world
+            .runtime
+            .start_container(&uid, container)
+            .await
+            .unwrap();
+        let swappable = !rustix::process::geteuid().is_root() || kernel() < (6, 4);
+        for (name, size) in [
+            ("secret", "size=65536k"),
+            ("any", "size=65536k"),
+            ("small", "size=1024k"),
+        ] {
+            let script = format!("grep ' /run/v/{name} ' /proc/mounts");
+            let line = world.output(&uid, "c", &script).await;
+            let options: Vec<&str> = line.split([',', ' ']).collect();
+            assert!(options.contains(&size), "{line}");
+            assert!(swappable || options.contains(&"noswap"), "{line}");
+        }
+    });
+}
+
+fn kernel() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split('.').map_while(|part| part.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap_or(0))
+}

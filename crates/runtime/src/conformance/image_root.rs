@@ -19,9 +19,10 @@ pub async fn what_is_the_hosts_own_is_masked<R: Runtime>(world: World<R>) {
     for config in [sh_on(&[&base], "image", SLEEP), of_host, unmasked] {
         world.runtime.start_container(&uid, config).await.unwrap();
     }
-    let masked = "for f in kcore keys timer_list sched_debug latency_stats; do \
+    let masked = "for f in kcore keys timer_list sched_debug latency_stats interrupts; do \
             test ! -e /proc/$f || test ! -s /proc/$f -a \"$(head -c 1 /proc/$f | wc -c)\" = 0 || echo $f; done; \
-            for d in /sys/firmware /proc/acpi /proc/scsi; do test ! -d $d || ls $d; done; \
+            for d in /sys/firmware /proc/acpi /proc/scsi \
+            /sys/devices/system/cpu/cpu*/thermal_throttle; do test ! -d $d || ls $d; done; \
             for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/sys/vm/drop_caches; do \
             (echo h > $f) 2>/dev/null && echo $f; done; touch /sys/new 2>/dev/null && echo sys; true";
     for id in ["image", "host"] {
@@ -92,6 +93,21 @@ pub async fn a_read_only_root_leaves_volumes_writable<R: Runtime>(world: World<R
             "{id} {output:?}"
         );
     }
+}
+
+pub async fn of_a_read_only_root_the_hosts_file_is_writable<R: Runtime>(world: World<R>) {
+    let base = Layer::busybox(world.dir.path());
+    let mut config = pod("names", own("10.213.0.9"), Vec::new());
+    config.hosts = Some("127.0.0.1 localhost\n".into());
+    config.resolv_conf = Some("nameserver 10.0.0.1\n".into());
+    world.runtime.start_pod(config).await.unwrap();
+    let uid = "names".into();
+    let mut config = sh_on(&[&base], "c", SLEEP);
+    config.security.read_only_root = true;
+    world.runtime.start_container(&uid, config).await.unwrap();
+    let script = "cd /etc; for f in hosts resolv.conf hostname; do (echo '# more' >> $f) 2>/dev/null && echo $f; done; \
+        tail -n 1 hosts";
+    assert_eq!(world.output(&uid, "c", script).await, "hosts\n# more");
 }
 
 pub async fn hosts_and_resolv_conf_are_the_pods<R: Runtime>(world: World<R>) {

@@ -82,6 +82,7 @@ macro_rules! each_case {
                 a_privileged_container_has_the_hosts_devices
                 a_read_only_root_leaves_volumes_writable
                 hosts_and_resolv_conf_are_the_pods
+                of_a_read_only_root_the_hosts_file_is_writable
                 shared_memory_is_the_pods
                 working_directories_are_made_and_the_stop_signal_of_the_image_is_sent;
             last_words:
@@ -106,6 +107,7 @@ macro_rules! each_case {
                 a_container_among_the_hosts_processes_ends_with_all_it_started;
             network:
                 two_pods_listen_on_one_port
+                any_user_may_listen_on_any_port_of_a_pod
                 a_pod_on_the_hosts_network_is_reached_there;
             seccomp:
                 the_default_profile_is_on

@@ -1,6 +1,8 @@
 //! How pods meet the network.
 use crate::{Family, Network, Runtime};
 
+use super::image_root::SLEEP;
+use super::layers::{Layer, sh_on};
 use super::world::*;
 
 /// Says a name to whoever connects.
@@ -71,4 +73,40 @@ pub async fn a_pod_on_the_hosts_network_is_reached_there<R: Runtime>(world: Worl
         .connect(listener.local_addr().unwrap())
         .await
         .unwrap();
+    // Its name too is the host's.
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().unwrap();
+    world.runtime.remove_pod(&uid).await.unwrap();
+    let mut config = pod("named", Network::Host, Vec::new());
+    config.hostname = name.to_owned();
+    world.runtime.start_pod(config).await.unwrap();
+    let uid = "named".into();
+    world.sh(&uid, "c", "exec sleep 1000").await;
+    let names = "readlink /proc/self/ns/uts; uname -n; echo $HOSTNAME";
+    let uts = std::fs::read_link("/proc/self/ns/uts").unwrap();
+    let expected = format!("{}\n{name}\n{name}", uts.display());
+    assert_eq!(world.output(&uid, "c", names).await, expected);
+    let mut image = sh_on(&[&Layer::busybox(world.dir.path())], "image", SLEEP);
+    image.name = "image".into();
+    world.runtime.start_container(&uid, image).await.unwrap();
+    let file = world.output(&uid, "image", "cat /etc/hostname").await;
+    assert_eq!(file, name);
+}
+
+pub async fn any_user_may_listen_on_any_port_of_a_pod<R: Runtime>(mut world: World<R>) {
+    let uid = world.pod("ports", Vec::new()).await;
+    let listen = "exec perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalPort => 80, Listen => 1) or die $!; \
+            open F, q(>/dev/termination-log); print F q(listens)'";
+    let mut config = sh("c", listen);
+    config.user.uid = Some(101);
+    world.runtime.start_container(&uid, config).await.unwrap();
+    let exit = world.exit("c").await;
+    assert_eq!(exit.message.as_deref(), Some("listens"));
+    world.sh(&uid, "d", "exec sleep 1000").await;
+    let groups = world
+        .output(&uid, "d", "cat /proc/sys/net/ipv4/ping_group_range")
+        .await;
+    // A user namespace lacks most of them.
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(groups == "0\t2147483647", is_root, "{groups}");
 }

@@ -162,7 +162,7 @@ mod tests {
 
     fn standing(id: &str) -> Standing {
         Standing {
-            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            addresses: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
             containers: vec![StandingContainer {
                 id: ContainerId::from(id),
                 name: ContainerName::from("c"),

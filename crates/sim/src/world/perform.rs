@@ -128,7 +128,7 @@ impl World {
             operation,
             result,
         };
-        let stands = answer(Ok(world.ip()));
+        let stands = answer(Ok(world.ip().into()));
         let delay = fault.delay();
         let input = match fault {
             Fault::Fails(reason) => {

@@ -268,7 +268,7 @@ impl PodWorld {
             exit: run.exit.clone(),
         });
         Some(Standing {
-            ip: self.ip,
+            addresses: self.ip.into(),
             containers: containers.collect(),
         })
     }

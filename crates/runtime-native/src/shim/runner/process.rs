@@ -21,6 +21,7 @@ use crate::shim::command::{
     CommandError, Environment, StandardStreams, Words, enter_dir, take_streams,
 };
 use crate::shim::identity::Identity;
+use crate::shim::init;
 use crate::shim::running::Running;
 use crate::sys::{self, Signals, Stack};
 use crate::wire::{Inbox, Outbox, Received};
@@ -68,6 +69,7 @@ fn get_ready(setting: &Setting<'_>, channel: BorrowedFd<'_>) -> Result<OwnedFd> 
     }
     move_into_thread_name_spaces(setting.init, namespaces)?;
     Identity::join(setting.user_namespace)?;
+    init::join_keyring(&setting.config.id)?;
     if setting.confinement.can_be_put_on_early() {
         put_on_confinement(setting)?;
     }
