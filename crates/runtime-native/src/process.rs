@@ -63,6 +63,21 @@ fn start_in(stat: &str) -> Option<u64> {
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a process has begun to end, which for process 1 of a pid namespace takes until all others of it have ended.
+/// Its number has to be its own.
+pub(crate) fn is_exiting(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| is_exiting_in(&stat))
+}
+
+/// Field 9, in which PF_EXITING of the kernel's include/linux/sched.h is bit 2; or there is nothing left to say.
+fn is_exiting_in(stat: &str) -> bool {
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest);
+    let flags = fields.and_then(|fields| fields.split_ascii_whitespace().nth(6));
+    let flags = flags.and_then(|flags| flags.parse::<u32>().ok());
+    flags.is_none_or(|flags| flags & 4 != 0)
+}
+
 /// Whether the process behind a pidfd has ended.
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     wait_readable(pidfd, std::time::Duration::ZERO)
@@ -96,6 +111,15 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 1000 2";
         assert_eq!(start_in(stat), Some(4242));
+    }
+
+    #[test]
+    fn the_begin_of_an_end_is_seen() {
+        let stat = |flags: u32| format!("7 (a) b) S 1 7 7 0 -1 {flags} 1 2 3");
+        assert!(!is_exiting_in(&stat(4_194_560)));
+        assert!(is_exiting_in(&stat(4_194_564)));
+        assert!(is_exiting_in(""));
+        assert!(!is_exiting(rustix::process::getpid()));
     }
 
     #[test]

@@ -181,12 +181,12 @@ impl Shim {
         }
     }
 
-    /// Whether a container runs: one that ends takes its commands with it, so what its init has said about that is
-    /// older than their ends.
+    /// Whether a container runs: one that ends takes its commands with it, so what its init has said about that, or
+    /// the kernel, is older than their ends.
     pub(super) fn runs(&mut self, id: &ContainerId) -> bool {
         self.live.get_mut(id).is_some_and(|container| {
             container.read_channel();
-            container.running().is_some()
+            container.running().is_some() && !container.is_about_to_end()
         })
     }
 

@@ -14,7 +14,7 @@ use probelet_runtime::{
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitIdStatus};
 
 use super::Asker;
 use super::attachments::Attachments;
@@ -29,7 +29,7 @@ use super::pipes::{NearEnds, Pipes};
 use super::runner::{self, Runner};
 use super::running::read_to_end;
 use super::sandbox::Sandbox;
-use super::{note, plan, reap};
+use super::{note, plan, reap, reap_with_status};
 use crate::cgroup::{ContainerCgroup, PodCgroup};
 use crate::last_words;
 use crate::layout::{self, ContainerFile, PodDir};
@@ -50,7 +50,10 @@ pub(super) struct Container {
     end: End,
     /// Its mount namespace, where that is by what its processes are known.
     files: Option<Files>,
-    channel: OwnedFd,
+    /// Until its init has become another program, or has ended.
+    channel: Option<OwnedFd>,
+    /// Its init becomes its main program, and nobody in it reaps what is left by others but that.
+    becomes_main: bool,
     /// The near end of a pipe, while the container has a stdin that somebody may still join.
     stdin: Option<OwnedFd>,
     /// The near end of its terminal, if it runs on one; its init makes it.
@@ -176,6 +179,7 @@ impl Container {
             .make(&config)
             .map_err(|error| create(format!("limit resources: {error}")))?;
         let (near, far) = Pipes::make(&config).map_err(system)?;
+        let becomes_main = config.image.is_some() && sandbox.pids.are_the_containers_own();
         let setting = Setting {
             config: &config,
             cgroup: &cgroup,
@@ -183,6 +187,7 @@ impl Container {
             privilege: sandbox.privilege,
             confinement: &confinement,
             is_process_1: sandbox.pids.are_the_containers_own(),
+            becomes_main,
             root: plan::of(shim, dir, sandbox.privilege, &config)?,
             channel: channel_in.as_fd(),
             failure: pipe_in.as_fd(),
@@ -207,7 +212,8 @@ impl Container {
             runner: None,
             end: End::NotYet,
             files,
-            channel,
+            channel: Some(channel),
+            becomes_main,
             stdin: near.stdin,
             terminal: None,
             outputs: near.outputs,
@@ -252,7 +258,7 @@ impl Container {
         start
             .into_iter()
             .chain(streams)
-            .chain([(&self.channel, Part::Channel)])
+            .chain(self.channel.as_ref().map(|fd| (fd, Part::Channel)))
             .chain(end.map(|fd| (fd, Part::Init)))
     }
 
@@ -295,6 +301,7 @@ impl Container {
                 confinement: &self.confinement,
                 env: &main.env,
                 dir: &main.dir,
+                orphans_are_reaped: !self.becomes_main,
             };
             self.runner = Some(Runner::start(&setting)?);
         }
@@ -380,9 +387,15 @@ impl Container {
     /// Reads what the init has to say.
     pub(super) fn read_channel(&mut self) {
         let (mut buffer, mut fds) = ([0; 16 * 1024], Vec::new());
-        while let Ok(length @ 1..) =
-            wire::receive_packet(self.channel.as_fd(), &mut buffer, &mut fds)
-        {
+        while let Some(channel) = &self.channel {
+            let length = match wire::receive_packet(channel.as_fd(), &mut buffer, &mut fds) {
+                Ok(length @ 1..) => length,
+                Err(Errno::AGAIN) => return,
+                Ok(_) | Err(_) => {
+                    self.channel = None;
+                    return;
+                }
+            };
             match (serde_json::from_slice(&buffer[..length]), fds.pop()) {
                 (Ok(FromInit::Main { identity, at }), Some(pidfd)) => {
                     self.take_main(identity, at, pidfd)
@@ -465,7 +478,10 @@ impl Container {
                 dir,
             });
         }
-        let _gone = wire::send(self.channel.as_fd(), b"!", &[]);
+        // One that becomes the main program reads no more, and what it leaves unread would be an error here.
+        if let Some(channel) = self.channel.as_ref().filter(|_| !self.becomes_main) {
+            let _gone = wire::send(channel.as_fd(), b"!", &[]);
+        }
     }
 
     /// Reads the start pipe; at its end answers the start, once.
@@ -531,8 +547,11 @@ impl Container {
         attachments: &mut Attachments,
     ) -> Option<Exit> {
         if matches!(self.end, End::NotYet) {
-            if !reap(&self.init.pidfd) {
-                return None;
+            let status = reap_with_status(&self.init.pidfd)?;
+            if self.becomes_main {
+                let code = status.as_ref().and_then(WaitIdStatus::exit_status);
+                let signal = status.as_ref().and_then(WaitIdStatus::terminating_signal);
+                self.ended = Some(init::exit(code, signal));
             }
             self.end = End::Init {
                 rest: self.end_the_rest(sandbox),
@@ -558,6 +577,11 @@ impl Container {
             out_of_memory: self.cgroup.out_of_memory(),
             ..exit
         })
+    }
+
+    /// Whether its end has begun, of which its init has not told. What the kernel ends with it ends after that.
+    pub(super) fn is_about_to_end(&self) -> bool {
+        self.becomes_main && process::is_exiting(self.init.pid)
     }
 
     /// Where its pid namespace is not its own, whatever still sees its files is killed.

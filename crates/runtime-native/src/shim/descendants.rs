@@ -26,13 +26,13 @@ struct Seen {
 }
 
 /// For a forked child of the shim: kills all below `root`, a subreaper and a child of `parent`, which does not reap it
-/// meanwhile; and then itself. Comes back when all but `root` have been reaped.
+/// meanwhile; and then itself. Comes back when all but `root` have been reaped, if those who lose their parents are.
 ///
 /// Nothing below it gets away: who loses its parent becomes a child of `root`, which is stopped first, so that it
 /// neither makes nor reaps others.
 ///
 /// The number of `root` comes from `parent`, and whoever traces that may have named anybody; so it is looked at.
-pub(super) fn end_with_root(root: Pid, parent: Pid) -> i32 {
+pub(super) fn end_with_root(root: Pid, parent: Pid, orphans_are_reaped: bool) -> i32 {
     let Ok(root_handle) = pidfd_open(root, PidfdFlags::empty()) else {
         return 0;
     };
@@ -43,7 +43,10 @@ pub(super) fn end_with_root(root: Pid, parent: Pid) -> i32 {
     let _gone = pidfd_send_signal(&root_handle, Signal::STOP);
     let killed = kill_all(|processes| below(root.as_raw_nonzero().get(), processes));
     let _gone = pidfd_send_signal(&root_handle, Signal::KILL);
-    wait_until_reaped(&killed)
+    if orphans_are_reaped {
+        wait_until_reaped(&killed);
+    }
+    0
 }
 
 /// A mount namespace. As long as this is there, the kernel gives its number to no other.
@@ -171,7 +174,7 @@ pub(super) fn descendants(root: i32, parents: &[(i32, i32)]) -> Vec<i32> {
 }
 
 /// The container's init gets them when `root` ends, and reaps them; of that there is no event.
-fn wait_until_reaped(killed: &[OwnedFd]) -> i32 {
+fn wait_until_reaped(killed: &[OwnedFd]) {
     let deadline = clock::mono() + REAPED_WITHIN;
     for handle in killed {
         // A null signal reaches a zombie, but not one that has been reaped.
@@ -179,7 +182,6 @@ fn wait_until_reaped(killed: &[OwnedFd]) -> i32 {
             sleep(Duration::from_micros(500));
         }
     }
-    0
 }
 
 fn sleep(duration: Duration) {

@@ -1,10 +1,13 @@
 //! The first process of a container: a fork of the shim, in its own pid and mount namespaces. It builds
-//! the root, starts the main program, reaps every orphan, and ends when the main program ends, with
-//! which the kernel kills whatever else runs in the container.
+//! the root. In a container of an image it then becomes the main program, as upstream, process 1 for everybody there.
+//! With its end the kernel kills whatever else runs in the container.
 //!
-//! Differs: upstream's runtimes make the command itself process 1, for which the kernel drops every
-//! signal without a handler; here it is process 2, so that TERM ends a program that does not handle it
-//! and nobody waits out the grace period.
+//! In a container without an image, whose programs are the host's, it stays, starts the main program, reaps every
+//! orphan, and ends when the main program ends.
+//!
+//! Differs: the command of such a container is not process 1, for which the kernel drops every signal without a
+//! handler; so that TERM ends a program of the host that was not written to be process 1, and nobody waits out the
+//! grace period.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -17,7 +20,7 @@ use probelet_runtime::{ContainerConfig, Exit, PodConfig, StartContainerError, wa
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, set_child_subreaper,
     set_parent_process_death_signal, wait,
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,9 @@ use crate::layout::code_of_signal;
 use crate::sys::{self, Fresh};
 use crate::{clock, process, text, wire};
 
+/// The exit code of a process that has not become the main program; nobody hears of it.
+const NOT_EXECUTED: i32 = 127;
+
 /// All that an init needs, inherited over the fork.
 pub(super) struct Setting<'a> {
     pub(super) config: &'a ContainerConfig,
@@ -43,6 +49,11 @@ pub(super) struct Setting<'a> {
     pub(super) confinement: &'a Confinement,
     /// Of its pid namespace; then the kernel makes it the parent of every orphan.
     pub(super) is_process_1: bool,
+    /// It becomes the main program itself.
+    ///
+    /// Upstream: runc libcontainer/standard_init_linux.go, Init.
+    /// Shown by: the_command_of_an_image_is_process_1.
+    pub(super) becomes_main: bool,
     pub(super) root: Plan,
     /// Carries [`FromInit`] to the shim, and one packet back: go on.
     pub(super) channel: BorrowedFd<'a>,
@@ -55,8 +66,8 @@ pub(super) struct Setting<'a> {
 /// What an init, and its child before it becomes the main program, tell the shim.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromInit {
-    /// The main process is there. Its pidfd is attached. The shim answers with a packet, before which
-    /// the process is not reaped, so that its number can still be read.
+    /// The main process is there. Its pidfd is attached. An init that stays is answered with a packet, before which
+    /// it does not reap the process, so that its number can still be read.
     Main {
         identity: Identity,
         /// Noted before the process can end.
@@ -77,7 +88,7 @@ pub(super) fn run(setting: &Setting<'_>) -> i32 {
         Ok(main) => supervise(setting.channel, main),
         Err(error) => {
             report_failure(setting.failure, &error);
-            1
+            NOT_EXECUTED
         }
     }
 }
@@ -138,11 +149,22 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
     let dir = setting.config.working_dir.as_deref().unwrap_or("/");
     let dir = CString::new(dir).map_err(|_nul| command(CommandError::Nul("workingDir")))?;
     let at = clock::wall();
+    if setting.becomes_main {
+        let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(system)?;
+        let told = FromInit::Main {
+            identity: identity.clone(),
+            at,
+        };
+        tell(channel, &told, vec![own]).map_err(system)?;
+        let error = become_main(setting, &streams, &identity, &env, &words, &dir, None);
+        return Err(command(error));
+    }
     let bounded = eventfd(0, EventfdFlags::CLOEXEC).map_err(system)?;
     let main = sys::fork(Fresh::Nothing, || {
-        let error = become_main(setting, &streams, &identity, &env, &words, &dir, &bounded);
+        let bounded = Some(&bounded);
+        let error = become_main(setting, &streams, &identity, &env, &words, &dir, bounded);
         report_failure(failure, &command(error));
-        127
+        NOT_EXECUTED
     });
     let main = main.map_err(system)?;
     // What is left to do here needs no more power than the container has.
@@ -192,7 +214,7 @@ fn become_main(
     env: &Environment,
     words: &Words,
     dir: &CString,
-    bounded: &OwnedFd,
+    bounded: Option<&OwnedFd>,
 ) -> CommandError {
     let attempt = || {
         prepare(streams)?;
@@ -207,14 +229,16 @@ fn become_main(
             let told = tell(setting.channel, &FromInit::UserNamespace, vec![namespace]);
             told.map_err(|errno| user(text::reason(errno)))?;
         }
-        // Before the init is bounded, nobody runs who might want its power.
-        rustix::io::read(bounded, &mut [0; 8]).map_err(|errno| user(text::reason(errno)))?;
+        // Before an init that stays is bounded, nobody runs who might want its power.
+        if let Some(bounded) = bounded {
+            rustix::io::read(bounded, &mut [0; 8]).map_err(|errno| user(text::reason(errno)))?;
+        }
         setting
             .confinement
             .put_on(|| identity.set_ids(setting.privilege))
             .map_err(|errno| user(text::reason(errno)))?;
-        if !setting.is_process_1 {
-            // No pid namespace ends it if its init is killed. A profile of the node may not allow it.
+        if setting.becomes_main || !setting.is_process_1 {
+            // No pid namespace ends it if its parent is killed. A profile of the node may not allow it.
             let _forbidden = set_parent_process_death_signal(Some(Signal::KILL));
         }
         enter_dir(dir)
@@ -246,8 +270,12 @@ fn supervise(channel: BorrowedFd<'_>, main: Pid) -> i32 {
 }
 
 fn exit_of(status: WaitStatus) -> Exit {
-    let signal = status.terminating_signal();
-    let code = signal.map_or_else(|| status.exit_status().unwrap_or(-1), code_of_signal);
+    exit(status.exit_status(), status.terminating_signal())
+}
+
+/// That of a main program that has ended just now.
+pub(super) fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
+    let code = signal.map_or_else(|| code.unwrap_or(-1), code_of_signal);
     Exit {
         code,
         signal,

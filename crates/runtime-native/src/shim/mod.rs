@@ -61,7 +61,7 @@ use probelet_runtime::{ContainerConfig, Exit, Family, StartContainerError, Trans
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
 use self::agent::Agents;
 use self::attachments::Attachments;
@@ -569,11 +569,16 @@ fn record(
 
 /// Reaps a child if it has ended, and says whether it is no more.
 fn reap(child: &OwnedFd) -> bool {
+    reap_with_status(child).is_some()
+}
+
+/// The same, with how it has ended, if that can be known.
+fn reap_with_status(child: &OwnedFd) -> Option<Option<WaitIdStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    !matches!(
-        waitid(WaitId::PidFd(child.as_fd()), options),
-        Ok(None) | Err(Errno::INTR)
-    )
+    match waitid(WaitId::PidFd(child.as_fd()), options) {
+        Ok(None) | Err(Errno::INTR) => None,
+        status => Some(status.ok().flatten()),
+    }
 }
 
 /// Fresh TCP sockets of this process's, and that is the pod's, network namespace.

@@ -68,6 +68,8 @@ pub(super) struct Setting<'a> {
     pub(super) confinement: &'a Confinement,
     pub(super) env: &'a Environment,
     pub(super) dir: &'a CStr,
+    /// The container's process 1 is an init that reaps.
+    pub(super) orphans_are_reaped: bool,
 }
 
 /// What the shim wants.
@@ -120,6 +122,7 @@ pub(super) struct Runner {
     inbox: Inbox,
     outbox: Outbox,
     slots: Slots,
+    orphans_are_reaped: bool,
     /// The last number that it has told of.
     told: Option<i32>,
     /// The keys of commands of which it has not told yet.
@@ -171,6 +174,7 @@ impl Runner {
             inbox: Inbox::new(MAX_ORDER),
             outbox: Outbox::default(),
             slots,
+            orphans_are_reaped: setting.orphans_are_reaped,
             told: None,
             waiting: BTreeSet::new(),
             relayed: BTreeMap::new(),
@@ -275,10 +279,10 @@ impl Runner {
     pub(super) fn end_attempt(&mut self, id: u32, asker: Option<Asker>) -> Option<Ending> {
         match self.slots.end(id) {
             Found::Ending(command) => {
-                let runner = self.process.pid;
+                let (runner, are_reaped) = (self.process.pid, self.orphans_are_reaped);
                 // Without one, it ends by itself or with its container.
                 if let Ok(by) = sys::fork(Fresh::Nothing, || {
-                    descendants::end_with_root(command, runner)
+                    descendants::end_with_root(command, runner, are_reaped)
                 }) {
                     self.ending.push(BeingEnded {
                         id,

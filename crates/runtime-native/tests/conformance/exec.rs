@@ -91,6 +91,12 @@ fn what_does_not_come_to_begin_is_out_of_time_and_not_begun_later() {
         };
         let runner = Pid::from_raw(runner).unwrap();
         kill_process(runner, Signal::STOP).unwrap();
+        // It may be about to hear of an attempt until it has heard of the signal.
+        eventually(async || {
+            let status = fs::read_to_string(format!("/proc/{}/status", runner.as_raw_nonzero()));
+            status.ok()?.contains("\nState:\tT").then_some(())
+        })
+        .await;
         let late = ExecRequest {
             timeout: Duration::from_millis(100),
             ..request("echo late > /tmp/late")

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use probelet_model::security::{Namespaces, Seccomp};
+use probelet_runtime::conformance::layers::{Layer, sh_on};
 use probelet_runtime::{Event, ExecError, Runtime};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
@@ -101,6 +102,12 @@ fn a_killed_shim_is_a_lost_pod_and_nothing_runs_on() {
         let started = world
             .sh(&uid, "c", &format!("{mark} & setsid {mark} & {mark}"))
             .await;
+        // The command of an image is process 1, and has changed its user on the way.
+        let base = Layer::busybox(world.dir.path());
+        let mut image = sh_on(&[&base], "image", &format!("{mark} & exec {mark}"));
+        image.name = "image".into();
+        image.user.uid = Some(33);
+        world.runtime.start_container(&uid, image).await.unwrap();
         fs::write(world.path("data/run/lost/volumes/d/kept"), "").unwrap();
         let shim = world.dir.shim("lost").unwrap();
         kill_process(shim, Signal::KILL).unwrap();

@@ -2,6 +2,7 @@
 use crate::{ExecError, ExecRequest, Runtime};
 use std::time::Duration;
 
+use super::layers::{Layer, sh_on};
 use super::world::*;
 
 pub async fn exec_gives_code_and_output_cut_to_the_limit<R: Runtime>(world: World<R>) {
@@ -116,6 +117,22 @@ pub async fn a_command_that_kills_itself_has_an_exit_code_of_its_own<R: Runtime>
     let output = world.exec(&pod, "c", "echo so; kill -KILL $$").await;
     assert_eq!((output.exit_code, &output.stdout[..]), (137, &b"so\n"[..]));
     assert_eq!(world.output(&pod, "c", "echo on").await, "on");
+}
+
+/// Both where an init stays and where the command is process 1.
+pub async fn a_command_that_goes_with_its_container_has_none<R: Runtime>(mut world: World<R>) {
+    let base = Layer::busybox(world.dir.path());
+    let pod = world.pod("goes", Vec::new()).await;
+    let script = "mkfifo /tmp/go; read line < /tmp/go; exit 4";
+    for mut config in [sh("host", script), sh_on(&[&base], "image", script)] {
+        let run = config.id.clone();
+        config.name = run.as_str().into();
+        world.runtime.start_container(&pod, config).await.unwrap();
+        let command = "until test -p /tmp/go; do sleep 0.01; done; echo > /tmp/go; sleep 1000";
+        let outcome = world.runtime.exec(&pod, &run, request(command)).await;
+        assert_eq!(outcome, Err(ExecError::NotRunning(run.clone())));
+        assert_eq!(world.exit(run.as_str()).await.code, 4);
+    }
 }
 
 pub async fn a_long_command_line_is_taken_whole<R: Runtime>(world: World<R>) {

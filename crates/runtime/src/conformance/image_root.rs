@@ -188,9 +188,9 @@ pub async fn working_directories_are_made_and_the_stop_signal_of_the_image_is_se
     let base = Layer::busybox(world.dir.path());
     base.link("srv", "../../../opt");
     let uid = world.pod("stop", Vec::new()).await;
-    // The second is ended by what it does not handle.
-    for (id, signal, code) in [("quit", 3, 9), ("realtime", 37, 128 + 37)] {
-        let script = "trap 'exit 9' QUIT; trap '' TERM; while :; do sleep 0.05; done";
+    for (id, signal, code) in [("quit", 3, 9), ("realtime", 37, 10)] {
+        let script =
+            "trap 'exit 9' QUIT; trap 'exit 10' 37; trap '' TERM; while :; do sleep 0.05; done";
         let mut config = sh_on(&[&base], id, script);
         config.name = id.into();
         config.stop_signal = Some(signal);
@@ -198,7 +198,7 @@ pub async fn working_directories_are_made_and_the_stop_signal_of_the_image_is_se
         world.runtime.start_container(&uid, config).await.unwrap();
         let output = world.output(&uid, id, "pwd; stat -c '%a %u %g' /opt/a/b");
         assert_eq!(output.await, "/opt/a/b\n755 0 0");
-        let ready = "grep -q 'SigCgt:.*[1-9a-f]' /proc/2/status";
+        let ready = "grep -q 'SigCgt:.*[1-9a-f]' /proc/1/status";
         let is_ready = async || world.exec(&uid, id, ready).await.exit_code == 0;
         eventually(async || is_ready().await.then_some(())).await;
         let grace = Duration::from_secs(15);
@@ -207,4 +207,54 @@ pub async fn working_directories_are_made_and_the_stop_signal_of_the_image_is_se
         stopped.await.unwrap();
         assert_eq!(world.exit(id).await.code, code, "{id}");
     }
+}
+
+pub async fn the_command_of_an_image_is_process_1<R: Runtime>(mut world: World<R>) {
+    let base = Layer::busybox(world.dir.path());
+    let uid = world.pod("first", Vec::new()).await;
+    let script =
+        "trap 'echo reloaded' HUP; trap 'exit 6' USR1; echo $$; while :; do sleep 0.05; done";
+    let config = sh_on(&[&base], "c", script);
+    let started = world.runtime.start_container(&uid, config).await.unwrap();
+    let log = world.runtime.log_dir().join(crate::log_path(
+        "default",
+        "pod-first",
+        &uid,
+        &"main".into(),
+        0,
+    ));
+    let log = async |text: &str| {
+        eventually(async || {
+            let log = fs::read_to_string(&log).ok()?;
+            log.lines().any(|line| line.ends_with(text)).then_some(())
+        })
+        .await;
+    };
+    log(" F 1").await;
+    let outside = fs::read(format!("/proc/{}/cmdline", started.pid)).unwrap();
+    assert!(outside.starts_with(b"sh\0-c\0trap"), "{outside:?}");
+    let inside = world
+        .output(&uid, "c", "tr '\\0' ' ' < /proc/1/cmdline")
+        .await;
+    assert!(inside.starts_with("sh -c trap"), "{inside}");
+    world.exec(&uid, "c", "kill -HUP 1").await;
+    log(" F reloaded").await;
+    world
+        .exec(&uid, "c", "echo said beside > /proc/1/fd/1")
+        .await;
+    log(" F said beside").await;
+    // A signal that it does not handle, the kernel drops.
+    assert_eq!(world.output(&uid, "c", "kill -TERM 1; echo on").await, "on");
+    world.exec(&uid, "c", "kill -USR1 1").await;
+    let exit = world.exit("c").await;
+    assert_eq!((exit.code, exit.signal), (6, None));
+
+    let mut config = sh_on(&[&base], "deaf", SLEEP);
+    config.name = "deaf".into();
+    world.runtime.start_container(&uid, config).await.unwrap();
+    let (deaf, grace) = (id("deaf"), Duration::from_millis(300));
+    let stopped = world.runtime.stop_container(&uid, &deaf, grace);
+    stopped.await.unwrap();
+    let exit = world.exit("deaf").await;
+    assert_eq!((exit.code, exit.signal), (137, Some(9)));
 }

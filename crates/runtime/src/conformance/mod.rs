@@ -67,6 +67,7 @@ macro_rules! each_case {
                 twenty_execs_at_once
                 a_command_that_was_stopped_is_ended_in_time
                 a_command_that_kills_itself_has_an_exit_code_of_its_own
+                a_command_that_goes_with_its_container_has_none
                 a_long_command_line_is_taken_whole;
             files:
                 volumes_of_every_type_are_checked
@@ -84,7 +85,8 @@ macro_rules! each_case {
                 hosts_and_resolv_conf_are_the_pods
                 of_a_read_only_root_the_hosts_file_is_writable
                 shared_memory_is_the_pods
-                working_directories_are_made_and_the_stop_signal_of_the_image_is_sent;
+                working_directories_are_made_and_the_stop_signal_of_the_image_is_sent
+                the_command_of_an_image_is_process_1;
             last_words:
                 a_run_begins_with_an_empty_file
                 the_log_stands_in_only_for_a_failure_without_a_file
