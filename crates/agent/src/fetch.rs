@@ -70,12 +70,7 @@ impl Wanted {
 }
 
 /// The same of a pull.
-pub(crate) const fn pull_code(failure: &ImageFailure) -> &'static str {
-    match failure {
-        ImageFailure::Unavailable(_) => "RegistryUnavailable",
-        ImageFailure::Name(_) | ImageFailure::Failed(_) => "ErrImagePull",
-    }
-}
+pub(crate) const PULL_FAILED: &str = "ErrImagePull";
 
 impl<I: Images> Fetches<I> {
     pub(crate) fn new(images: Arc<I>, changed: Arc<Notify>) -> Self {
@@ -202,7 +197,6 @@ fn told(image: &Image, reference: &str) -> input::Image {
 fn failure(error: ImageError) -> ImageFailure {
     match error {
         ImageError::Name { .. } => ImageFailure::Name(error.to_string()),
-        ImageError::Unavailable(text) => ImageFailure::Unavailable(text),
         ImageError::Failed(text) => ImageFailure::Failed(text),
     }
 }
@@ -270,7 +264,7 @@ pub(crate) mod tests {
                 gate.notified().await;
             }
             if reference == "away" {
-                return Err(ImageError::Unavailable("no route".to_owned()));
+                return Err(ImageError::Failed("no route".to_owned()));
             }
             Ok(image(None))
         }
@@ -354,9 +348,7 @@ pub(crate) mod tests {
         assert_eq!(images.holds().len(), 1);
         changed.notified().await;
         let away = holder.pull(&pod, &always("away"), Vec::new()).await;
-        let away = away.unwrap_err();
-        assert_eq!(away, ImageFailure::Unavailable("no route".to_owned()));
-        assert_eq!(pull_code(&away), "RegistryUnavailable");
+        assert_eq!(away, Err(ImageFailure::Failed("no route".to_owned())));
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock;
 use crate::configuration::Invocation;
-use crate::fetch::{Fetches, Wanted, pull_code};
+use crate::fetch::{Fetches, PULL_FAILED, Wanted};
 use crate::hook::{self, Hooks};
 use crate::identity;
 use crate::metrics::Metrics;
@@ -166,6 +166,7 @@ impl<R: Runtime, I: Images> Operations<R, I> {
             image_user: invocation.image_user,
             security: spec.security.clone(),
             resources: spec.resources,
+            memory_that_counts: pod.memory_that_counts(spec),
             stop_signal: invocation.stop_signal,
             termination_message: spec.termination_message.clone(),
             stdin: spec.stdin,
@@ -247,8 +248,8 @@ impl<R: Runtime, I: Images> Operations<R, I> {
         let pod = pod.uid.clone();
         self.fetches.spawn(&pod.clone(), async move {
             let result = holder.pull(&pod, &wanted, credentials).await;
-            if let Err(failure) = &result {
-                metrics.container_start_failed(wanted.is_init, pull_code(failure));
+            if result.is_err() {
+                metrics.container_start_failed(wanted.is_init, PULL_FAILED);
             }
             let input = Input::ImagePulled {
                 pod,

@@ -249,8 +249,6 @@ pub struct Image {
 pub enum ImageFailure {
     /// What the spec names is no image's name.
     Name(String),
-    /// Its registry cannot be reached, or fails.
-    Unavailable(String),
     /// Anything else.
     Failed(String),
 }

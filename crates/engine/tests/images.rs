@@ -255,31 +255,6 @@ fn an_image_that_cannot_be_looked_up_is_told_and_tried_again() {
 }
 
 #[test]
-fn a_registry_that_cannot_be_reached_has_a_reason_of_its_own() {
-    let away = ImageFailure::Unavailable("no route to host".to_owned());
-    let mut rig = one(absent().pull(0.0, Err(away)), PullPolicy::IfNotPresent);
-    rig.run_until(1.0);
-    let message =
-        "image pull failed for example/app:1 because the registry is unavailable: no route to host";
-    assert_eq!(
-        waits(&rig, "a"),
-        ("RegistryUnavailable".to_owned(), message.to_owned())
-    );
-    assert_eq!(
-        messages(&rig, "Failed"),
-        [
-            "Failed to pull image \"example/app:1\": RegistryUnavailable: no route to host",
-            "Error: RegistryUnavailable"
-        ]
-    );
-    rig.run_until(25.0);
-    assert_eq!(
-        waits(&rig, "a").1,
-        format!("Back-off pulling image \"example/app:1\": RegistryUnavailable: {message}")
-    );
-}
-
-#[test]
 fn containers_of_one_image_wait_for_one_pull_and_one_back_off() {
     let mut rig = Rig::new();
     let image = absent().pull_fails("x").pull(2.0, Ok(()));

@@ -124,7 +124,6 @@ fn pull_policy() -> impl Strategy<Value = PullPolicy> {
 fn an_image() -> impl Strategy<Value = ImagePlan> {
     let failure = prop_oneof![
         2 => Just(ImageFailure::Failed("manifest unknown".to_owned())),
-        1 => Just(ImageFailure::Unavailable("no route".to_owned())),
         1 => Just(ImageFailure::Name("no name".to_owned())),
     ];
     let pulls = vec((0..20_u8, failure.clone()), 0..3);

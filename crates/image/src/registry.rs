@@ -50,11 +50,7 @@ impl RegistryError {
     }
 
     pub(crate) fn into_image_error(self, context: &str) -> ImageError {
-        let words = format!("{context}: {}", self.words());
-        match self {
-            Self::Unreachable(_) | Self::Broken(_) => ImageError::Unavailable(words),
-            Self::Denied(_) | Self::NotFound(_) | Self::Invalid(_) => ImageError::Failed(words),
-        }
+        ImageError::Failed(format!("{context}: {}", self.words()))
     }
 }
 

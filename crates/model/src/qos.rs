@@ -83,6 +83,32 @@ impl Pod {
         }
     }
 
+    /// The memory by which it is counted how ready the kernel is to kill a container: what that asks for, and of a
+    /// sidecar at least as much as the regular container that asks for the least. So a sidecar is not killed before
+    /// those whom it serves.
+    ///
+    /// Upstream: kubelet pkg/kubelet/qos/policy.go, GetContainerOOMScoreAdjust and minRegularContainerMemory.
+    /// Shown by: a_sidecar_counts_as_the_least_of_the_regular_containers.
+    #[must_use]
+    pub fn memory_that_counts(&self, container: &Container) -> Option<u64> {
+        let memory = |container: &Container| requests(&container.resources).memory;
+        let own = memory(container);
+        let is_sidecar = container.is_restartable_init()
+            && self
+                .init_containers
+                .iter()
+                .any(|init| init.name == container.name);
+        if !is_sidecar {
+            return own;
+        }
+        let least = self
+            .containers
+            .iter()
+            .map(|regular| memory(regular).unwrap_or(0))
+            .min();
+        own.max(least.filter(|least| *least > 0))
+    }
+
     fn at_one_time(&self, amount: impl Fn(&Container) -> Option<u64>) -> Option<u64> {
         let said = self
             .all_containers()
@@ -192,5 +218,23 @@ mod tests {
         assert_eq!((limits.cpu_milli, limits.memory), (Some(200), Some(2000)));
         let limits = pod(&[ALL, NOTHING], 0, 0).resources().limits;
         assert_eq!((limits.cpu_milli, limits.memory), (None, None));
+    }
+
+    #[test]
+    fn a_sidecar_counts_as_the_least_of_the_regular_containers() {
+        let memory = |bytes| [None, None, bytes, None];
+        let counts = |sidecar, init, regular: [Option<u64>; 2]| {
+            let said = [sidecar, init, regular[0], regular[1]].map(memory);
+            let pod = pod(&said, 2, 1);
+            let count = |container| pod.memory_that_counts(container);
+            assert_eq!(count(&pod.init_containers[1]), init);
+            assert_eq!(count(&pod.containers[0]), regular[0]);
+            count(&pod.init_containers[0])
+        };
+        assert_eq!(counts(Some(1), None, [Some(7), Some(5)]), Some(5));
+        assert_eq!(counts(None, Some(9), [Some(5), Some(7)]), Some(5));
+        assert_eq!(counts(Some(6), None, [Some(7), Some(5)]), Some(6));
+        assert_eq!(counts(Some(1), None, [Some(7), None]), Some(1));
+        assert_eq!(counts(None, None, [None, None]), None);
     }
 }

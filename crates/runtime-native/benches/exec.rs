@@ -319,6 +319,7 @@ impl Native {
             image_user: String::new(),
             security: Security::default(),
             resources: Resources::default(),
+            memory_that_counts: None,
             stop_signal: None,
             termination_message: TerminationMessage::default(),
             stdin: false,

@@ -5,6 +5,7 @@
 //! outside itself; the processes of a container join before their program starts. Whoever removes the pod removes
 //! them, the agent too when the shim is dead.
 
+mod devices;
 mod ending;
 mod limits;
 mod place;
@@ -28,7 +29,7 @@ use self::limits::Setting;
 pub(crate) use self::place::unescaped;
 use self::place::{Controller, Hierarchy, LEAF};
 pub(crate) use self::reading::Reading;
-use crate::{clock, text};
+use crate::{clock, shim, text};
 
 /// How long a cgroup may stay busy after its last process has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,6 +78,7 @@ impl Cgroups {
         let pod = PodCgroup {
             places: self.places(uid),
             qos,
+            is_roots: rustix::process::geteuid().is_root(),
         };
         for place in &pod.places {
             place.make_ready(&self.parent)?;
@@ -139,15 +141,19 @@ impl Cgroups {
 pub(crate) struct PodCgroup {
     places: Vec<Place>,
     qos: Qos,
+    /// It was made by root, who may have programs in the kernel.
+    is_roots: bool,
 }
 
 impl PodCgroup {
     /// Makes those of one run of a container, with its limits. None are made where the pod has none.
+    ///
+    /// Differs: without root, or where the kernel cannot have a program for it, devices are not bounded with version 2.
     pub(crate) fn make(&self, config: &ContainerConfig) -> io::Result<ContainerCgroup> {
         let mut made = ContainerCgroup {
             places: Vec::new(),
             joins: Vec::new(),
-            oom_score: limits::oom_score(self.qos, &config.resources, memory()),
+            oom_score: limits::oom_score(self.qos, asked_memory(config), memory()),
         };
         for pod in &self.places {
             let place = Place {
@@ -162,6 +168,15 @@ impl PodCgroup {
                 &place.hierarchy,
                 config.security.privileged,
             ))?;
+            if place.hierarchy.unified && self.is_roots && !config.security.privileged {
+                let bound = devices::bound(&place.dir).map_err(|error| at(&place.dir, &error))?;
+                if let Err(why) = bound {
+                    let id = &config.id;
+                    shim::note(&format!(
+                        "container {id}: its devices are not bounded: {why}"
+                    ));
+                }
+            }
             made.joins.push(place.open_to_join()?);
         }
         Ok(made)
@@ -171,6 +186,12 @@ impl PodCgroup {
     pub(crate) fn read(&self) -> Option<Reading> {
         reading::read(&self.places)
     }
+}
+
+fn asked_memory(config: &ContainerConfig) -> u64 {
+    let Resources { requests, limits } = config.resources;
+    let asked = config.memory_that_counts.or(requests.memory);
+    asked.or(limits.memory).unwrap_or(0)
 }
 
 /// The host's, in bytes.

@@ -207,6 +207,7 @@ impl Abilities {
             env: _,
             working_dir: _,
             termination_message: _,
+            memory_that_counts: _,
             user,
             image,
             image_user,

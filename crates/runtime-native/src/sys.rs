@@ -599,6 +599,58 @@ fn join_keyring(name: *const c_char) -> Result<c_long> {
     checked(unsafe { libc::syscall(libc::SYS_keyctl, operation, name) })
 }
 
+/// Has the kernel ask a program, beside those that are there, whenever a process of a cgroup of version 2 makes or
+/// opens a device. Its steps are those of the kernel's virtual machine; it answers with 1 for yes.
+pub(crate) fn bound_devices(cgroup: BorrowedFd<'_>, steps: &[u64]) -> Result<()> {
+    /// The beginnings of `union bpf_attr`, for two of its commands; the kernel takes what is not there for 0.
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        steps: u64,
+        license: u64,
+    }
+    #[repr(C)]
+    struct Attach {
+        to: u32,
+        program: u32,
+        at: u32,
+        flags: u32,
+    }
+    const LOAD: c_int = 5;
+    const ATTACH: c_int = 8;
+    const OF_DEVICES: u32 = 15;
+    const AT_DEVICES: u32 = 6;
+    const BESIDE_OTHERS: u32 = 2;
+    let load = Load {
+        kind: OF_DEVICES,
+        count: u32::try_from(steps.len()).map_err(|_| Errno::TOOBIG)?,
+        steps: steps.as_ptr().expose_provenance() as u64,
+        license: c"Apache-2.0".as_ptr().expose_provenance() as u64,
+    };
+    // SAFETY: `load` is valid for the length given, and what it points to for as long as the call, which only reads.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, LOAD, &raw const load, size_of::<Load>()) };
+    let program = c_int::try_from(checked(result)?).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let program = unsafe { OwnedFd::from_raw_fd(program) };
+    let attach = Attach {
+        to: cgroup.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        at: AT_DEVICES,
+        flags: BESIDE_OTHERS,
+    };
+    // SAFETY: `attach` is valid for the length given; the call only reads it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            ATTACH,
+            &raw const attach,
+            size_of::<Attach>(),
+        )
+    };
+    checked(result).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

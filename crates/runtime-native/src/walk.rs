@@ -144,15 +144,15 @@ mod tests {
         File::open(path).unwrap().into()
     }
 
-    /// Directories in each other, each with a file `file` beside the next, `below`.
-    fn deep(top: &Path, levels: usize) {
+    /// Two hundred directories in each other, each with a file `file` beside the next, `below`.
+    fn deep(top: &Path, below: &str) {
         let mut at = open(top);
-        for _ in 0..levels {
-            mkdirat(&at, "below", Mode::from_raw_mode(0o755)).unwrap();
+        for _ in 0..200 {
+            mkdirat(&at, below, Mode::from_raw_mode(0o755)).unwrap();
             let flags = OFlags::WRONLY | OFlags::CREATE;
             openat(&at, "file", flags, Mode::from_raw_mode(0o644)).unwrap();
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            at = openat(&at, "below", flags, Mode::empty()).unwrap();
+            at = openat(&at, below, flags, Mode::empty()).unwrap();
         }
     }
 
@@ -163,15 +163,16 @@ mod tests {
     #[test]
     fn a_tree_deeper_than_any_path_is_seen_whole() {
         let dir = tempfile::tempdir().unwrap();
-        deep(dir.path(), 3000);
+        let name = "n".repeat(100);
+        deep(dir.path(), &name);
         let (mut dirs, mut files) = (0, 0);
         below(open(dir.path()), |_, _, stat| {
             *(if is_dir(stat) { &mut dirs } else { &mut files }) += 1;
             Ok(is_dir(stat))
         })
         .unwrap();
-        assert_eq!((dirs, files), (3000, 3000));
-        crate::tree::remove(&dir.path().join("below")).unwrap();
+        assert_eq!((dirs, files), (200, 200));
+        crate::tree::remove(&dir.path().join(name)).unwrap();
     }
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
         fs::create_dir_all(tree.join("two/in")).unwrap();
         fs::create_dir(&away).unwrap();
         for name in ["one", "two"] {
-            deep(&tree.join(name), 200);
+            deep(&tree.join(name), "below");
             fs::write(tree.join(name).join("near"), "").unwrap();
         }
         let away = open(&away);

@@ -141,9 +141,6 @@ pub enum ImageError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The registry cannot be reached, or fails.
-    #[error("{0}")]
-    Unavailable(String),
     /// Anything else, said for people.
     #[error("{0}")]
     Failed(String),

@@ -399,6 +399,10 @@ pub struct ContainerConfig {
     /// What it may count on, and use at most.
     #[serde(default)]
     pub resources: Resources,
+    /// What it counts as asking for of memory, in bytes, where the kernel is told whom to kill first; what it asks for
+    /// if `None`.
+    #[serde(default)]
+    pub memory_that_counts: Option<u64>,
     /// The signal that asks it to stop; TERM if `None`.
     #[serde(default)]
     pub stop_signal: Option<i32>,

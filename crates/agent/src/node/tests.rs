@@ -327,7 +327,7 @@ async fn a_pull_that_fails_is_told_in_the_status() {
         ContainerState::Waiting(waiting) => waiting.reason.clone(),
         ContainerState::Running(_) | ContainerState::Terminated(_) => None,
     };
-    let away = |status: &PodStatus| reason(status).as_deref() == Some("RegistryUnavailable");
+    let away = |status: &PodStatus| reason(status).as_deref() == Some("ErrImagePull");
     ground.until(away).await;
     assert!(ground.runtime.started.lock().unwrap().is_empty());
     assert_eq!(ground.end().await.holds(), []);

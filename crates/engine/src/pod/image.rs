@@ -16,10 +16,12 @@ use crate::node::Turn;
 
 /// A start that comes to nothing for want of its image, as the status tells it.
 ///
-/// Upstream: kubelet pkg/kubelet/images/types.go; cri-api pkg/errors/errors.go.
+/// There is no RegistryUnavailable, which the kubelet takes from the runtime's words: of those only CRI-O has it, and
+/// here the words are containerd's.
+///
+/// Upstream: kubelet pkg/kubelet/images/types.go; containerd internal/cri/server/images/image_pull.go.
 /// Shown by: a_name_that_is_none_is_told_and_tried_again, a_pull_that_fails_is_tried_again_after_twice_as_long,
-/// a_registry_that_cannot_be_reached_has_a_reason_of_its_own, never_and_absent_is_never_pulled,
-/// an_image_that_cannot_be_looked_up_is_told_and_tried_again.
+/// never_and_absent_is_never_pulled, an_image_that_cannot_be_looked_up_is_told_and_tried_again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     ErrImagePull,
@@ -27,7 +29,6 @@ enum Reason {
     ErrImageNeverPull,
     InvalidImageName,
     ImageInspectError,
-    RegistryUnavailable,
 }
 
 impl Reason {
@@ -38,7 +39,6 @@ impl Reason {
             Self::ErrImageNeverPull => "ErrImageNeverPull",
             Self::InvalidImageName => "InvalidImageName",
             Self::ImageInspectError => "ImageInspectError",
-            Self::RegistryUnavailable => "RegistryUnavailable",
         }
     }
 }
@@ -106,10 +106,7 @@ impl PodMachine {
                 self.tell(index, EventKind::Warning, "InspectFailed", &message, turn);
                 self.no_image(index, Reason::InvalidImageName, message, turn);
             }
-            (
-                Err(ImageFailure::Unavailable(error) | ImageFailure::Failed(error)),
-                PullPolicy::IfNotPresent | PullPolicy::Never,
-            ) => {
+            (Err(ImageFailure::Failed(error)), PullPolicy::IfNotPresent | PullPolicy::Never) => {
                 let message = format!("Failed to inspect image {name}: {error}");
                 self.tell(index, EventKind::Warning, "InspectFailed", &message, turn);
                 self.no_image(index, Reason::ImageInspectError, message, turn);
@@ -171,8 +168,7 @@ impl PodMachine {
     ///
     /// Upstream: kubelet pkg/kubelet/images/image_manager.go, pullImage and evalCRIPullErr.
     /// Shown by: a_pull_that_goes_well_is_told_with_its_time_and_size,
-    /// a_pull_that_fails_is_tried_again_after_twice_as_long,
-    /// a_registry_that_cannot_be_reached_has_a_reason_of_its_own.
+    /// a_pull_that_fails_is_tried_again_after_twice_as_long.
     pub(crate) fn image_pulled(
         &mut self,
         operation: OperationId,
@@ -183,7 +179,7 @@ impl PodMachine {
             return;
         };
         let name = go::quote(&fetch.image);
-        let (error, reason, message) = match result {
+        let error = match result {
             Ok(image) => {
                 let since = fetch.pulled_since.unwrap_or(turn.now.mono);
                 let took = go::duration(whole_millis(turn.now.mono.since(since)));
@@ -194,23 +190,14 @@ impl PodMachine {
                 self.tell(index, EventKind::Normal, "Pulled", &message, turn);
                 return self.start_from(index, fetch, image, turn);
             }
-            Err(ImageFailure::Unavailable(error)) => (
-                format!("{}: {error}", Reason::RegistryUnavailable.as_str()),
-                Reason::RegistryUnavailable,
-                format!(
-                    "image pull failed for {} because the registry is unavailable: {error}",
-                    fetch.image
-                ),
-            ),
-            Err(ImageFailure::Name(error) | ImageFailure::Failed(error)) => {
-                (error.clone(), Reason::ErrImagePull, error)
-            }
+            Err(ImageFailure::Name(error) | ImageFailure::Failed(error)) => error,
         };
+        let reason = Reason::ErrImagePull;
         let text = format!("Failed to pull image {name}: {error}");
         self.tell(index, EventKind::Warning, "Failed", &text, turn);
-        let told = format!("{}: {message}", reason.as_str());
+        let told = format!("{}: {error}", reason.as_str());
         self.failed_pulls.fail(&fetch.image, told, turn.now.mono);
-        self.no_image(index, reason, message, turn);
+        self.no_image(index, reason, error, turn);
     }
 
     /// The container whose image this is an answer about.

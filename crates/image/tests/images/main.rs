@@ -8,6 +8,8 @@ mod front;
 #[cfg(test)]
 mod ground;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod keeping;
 #[cfg(test)]
 mod kills;

@@ -133,7 +133,7 @@ async fn a_tag_that_is_not_there_is_not_found() {
     }
     let error = shelf.store.pull("A B", Vec::new()).await.unwrap_err();
     assert!(matches!(error, ImageError::Name { .. }), "{error:?}");
-    let Err(ImageError::Unavailable(words)) = shelf.store.pull("127.0.0.1:1/app", Vec::new()).await
+    let Err(ImageError::Failed(words)) = shelf.store.pull("127.0.0.1:1/app", Vec::new()).await
     else {
         panic!("somebody listens there");
     };

@@ -7,6 +7,7 @@ mod init;
 mod invalid;
 mod network;
 mod pods;
+mod probes;
 mod references;
 mod security;
 mod services;

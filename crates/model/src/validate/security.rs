@@ -310,7 +310,8 @@ fn seccomp(wire: &api::SeccompProfile, path: &FieldPath, errors: &mut Errors) ->
 ///
 /// Upstream: ValidateAppArmorProfileField.
 /// Differs: a profile other than `Unconfined` is refused when the pod is admitted; the kubelet of a node
-/// without AppArmor ends such a pod with reason `AppArmor`.
+/// without AppArmor ends such a pod with reason `AppArmor`. Containers that ask for none have none, also where
+/// upstream's have that of the runtime.
 /// Shown by: app_armor_is_not_there.
 fn app_armor(wire: &api::AppArmorProfile, path: &FieldPath, errors: &mut Errors) {
     const TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::rig::{PodValue, Process, Rig, clock, each, shell, try_until};
+use crate::rig::{PodValue, Process, Rig, clock, each, shell, try_until, until, with_argument};
 
 /// How often.
 const CRASHES: u32 = 50;
@@ -192,6 +192,33 @@ fn when_agent_and_shims_are_killed_the_next_agent_starts_everything_at_once() {
         assert!(
             rig.status().events("pod", "BackOff").is_empty(),
             "the first restart waits for nothing"
+        );
+    });
+}
+
+#[test]
+fn among_the_hosts_processes_too_nothing_outlives_a_killed_shim() {
+    each(|rig| {
+        // An argument that no other process has.
+        let mark = format!("1000.{}", clock().as_nanos());
+        let script = format!("sleep {mark} & (setsid sleep {mark} &); exec sleep {mark}");
+        let pod = rig.pod("pod", &shell(&script));
+        let pod = pod.with_spec("hostPID", json!(true));
+        let mut up = rig.up(&[&rig.manifest("pod.json", &[&pod])]);
+        up.running("pod");
+        let first = until("three sleeps", || {
+            Some(with_argument(&mark)).filter(|all| all.len() == 3)
+        });
+        assert!(!up.end_with(Signal::KILL).success());
+        for process in rig.processes().iter().filter(|process| is(process, "shim")) {
+            process.kill();
+        }
+        let mut up = rig.up(&[]);
+        assert_eq!(up.running("pod")["container"]["restartCount"], 1);
+        let now = with_argument(&mark);
+        assert!(
+            !now.iter().any(|process| first.contains(process)),
+            "{now:?}"
         );
     });
 }

@@ -2,6 +2,7 @@
 
 use probelet_model::resources::{Amounts, Qos, Resources};
 
+use super::devices;
 use super::place::{Controller, Hierarchy};
 
 /// One file of a cgroup and what is to be written to it.
@@ -76,38 +77,18 @@ pub(crate) fn of_all(hierarchy: &Hierarchy, cpus: u64) -> Vec<Setting> {
 /// What goes into the cgroup of one container beside its limits.
 ///
 /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container_linux.go, generateLinuxContainerResources
-/// (`memory.oom.group` on version 2, as `singleProcessOOMKill` is false); opencontainers/cgroups
-/// devices/config, and runc libcontainer/specconv/spec_linux.go, AllowedDevices.
-/// Differs: with version 2 every device may be used that the container has: the program that would forbid the
-/// others is not written.
-/// Shown by: amounts_are_written_as_upstream_writes_them, a_device_that_is_not_a_usual_one_cannot_be_opened.
+/// (`memory.oom.group` on version 2, as `singleProcessOOMKill` is false).
+/// Shown by: amounts_are_written_as_upstream_writes_them.
 pub(crate) fn of_container(hierarchy: &Hierarchy, privileged: bool) -> Vec<Setting> {
     let mut settings = Vec::new();
     if hierarchy.unified && hierarchy.has(Controller::Memory) {
         settings.push(("memory.oom.group", "1".to_owned()));
     }
     if hierarchy.has(Controller::Devices) && !privileged {
-        settings.push(("devices.deny", "a".to_owned()));
-        settings.extend(DEVICES.map(|device| ("devices.allow", device.to_owned())));
+        settings.extend(devices::settings());
     }
     settings
 }
-
-/// What every container may use: make any node, and open `null`, `zero`, `full`, `random`, `urandom`, `tty`,
-/// `console`, `ptmx` and the terminals of `devpts`.
-const DEVICES: [&str; 11] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
 
 /// The weight of a request, in thousandths of a CPU.
 ///
@@ -141,18 +122,17 @@ fn weight(shares: u64) -> u64 {
     (10_f64.powf(exponent) - 1e-9).ceil() as u64
 }
 
-/// How ready the kernel is to kill a container's processes for memory: between -1000 and 1000.
+/// How ready the kernel is to kill a container's processes for memory that asks for so much: between -1000 and 1000.
 ///
-/// Upstream: kubelet pkg/kubelet/qos/policy.go, GetContainerOOMScoreAdjust.
+/// Upstream: kubelet pkg/kubelet/qos/policy.go, GetContainerOOMScoreAdjust; priorities of pods, by which a critical one
+/// counts as guaranteed, are not known here. What a sidecar counts as asking for is the caller's to say.
 /// Differs: without privilege, or without CAP_SYS_RESOURCE, it can only be raised; where it cannot be set it stays.
 /// Shown by: the_kernel_is_told_whom_to_kill_first.
-pub(crate) fn oom_score(qos: Qos, resources: &Resources, memory: u64) -> i32 {
+pub(crate) fn oom_score(qos: Qos, asked: u64, memory: u64) -> i32 {
     match qos {
         Qos::Guaranteed => GUARANTEED,
         Qos::BestEffort => 1000,
         Qos::Burstable => {
-            let limit = resources.limits.memory;
-            let asked = resources.requests.memory.or(limit).unwrap_or(0);
             let part = u128::from(asked) * 1000 / u128::from(memory.max(1));
             let score = 1000 - i32::try_from(part).unwrap_or(1000).min(1000);
             score.clamp(1000 + GUARANTEED, 999)
@@ -237,24 +217,25 @@ mod tests {
         let of = |unified, privileged| of_container(&hierarchy(unified), privileged);
         assert!(of(true, true).contains(&("memory.oom.group", "1".to_owned())));
         assert_eq!(of(false, true), []);
-        assert_eq!(of(false, false)[0], ("devices.deny", "a".to_owned()));
+        let devices: Vec<_> = of(false, false)
+            .into_iter()
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(
+            devices.join(", "),
+            "a, c *:* m, b *:* m, c 1:3 rwm, c 1:5 rwm, c 1:7 rwm, c 1:8 rwm, c 1:9 rwm, c 5:0 rwm, c 5:1 rwm, \
+             c 5:2 rwm, c 136:* rwm"
+        );
     }
 
     #[test]
     fn the_kernel_is_told_whom_to_kill_first() {
-        let asks = |memory| Resources {
-            requests: Amounts {
-                memory,
-                ..Amounts::default()
-            },
-            ..Resources::default()
-        };
-        let score = |qos, memory| oom_score(qos, &asks(memory), 8_000_000_000);
-        assert_eq!(score(Qos::Guaranteed, Some(1)), -997);
-        assert_eq!(score(Qos::BestEffort, None), 1000);
-        assert_eq!(score(Qos::Burstable, None), 999);
-        assert_eq!(score(Qos::Burstable, Some(4_000_000_000)), 500);
-        assert_eq!(score(Qos::Burstable, Some(8_000_000_000)), 3);
-        assert_eq!(score(Qos::Burstable, Some(u64::MAX)), 3);
+        let score = |qos, asked| oom_score(qos, asked, 8_000_000_000);
+        assert_eq!(score(Qos::Guaranteed, 1), -997);
+        assert_eq!(score(Qos::BestEffort, 0), 1000);
+        assert_eq!(score(Qos::Burstable, 0), 999);
+        assert_eq!(score(Qos::Burstable, 4_000_000_000), 500);
+        assert_eq!(score(Qos::Burstable, 8_000_000_000), 3);
+        assert_eq!(score(Qos::Burstable, u64::MAX), 3);
     }
 }

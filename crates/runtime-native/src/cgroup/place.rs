@@ -17,7 +17,7 @@ pub(crate) enum Controller {
     Memory,
     /// How many processes and threads.
     Pids,
-    /// Which devices may be opened. Version 1 only: in version 2 that is a program of the kernel's virtual machine.
+    /// Which devices may be opened. Version 1 only: in version 2 that is a program, and no controller.
     Devices,
 }
 

@@ -10,7 +10,10 @@ use crate::text;
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
-/// Has IPv4 passed on.
+/// Has IPv4 passed on, between whatever interfaces there are.
+///
+/// Differs: upstream leaves it to whoever sets a node up.
+/// Shown by: a_pod_reaches_the_outside_behind_the_hosts_address.
 ///
 /// # Errors
 /// In words, if it is not and cannot be.

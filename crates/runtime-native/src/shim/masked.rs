@@ -11,7 +11,7 @@ use super::file_system::{self, NO_PROGRAMS};
 use super::mount_point::{Kind, Root};
 use crate::sys;
 
-/// Hidden, and so is how often each processor was [too hot](of_processors).
+/// Hidden, beside what each processor tells of its heat.
 ///
 /// Upstream: kubelet pkg/securitycontext/util.go, defaultMaskedPaths, which it gives the runtime.
 /// Shown by: what_is_the_hosts_own_is_masked.

@@ -35,6 +35,7 @@ mod pids;
 mod pipes;
 mod plan;
 mod rootfs;
+mod rtnetlink;
 mod runner;
 mod running;
 mod sandbox;
@@ -603,7 +604,7 @@ pub(crate) fn tcp_socket(family: Family) -> Result<OwnedFd, Errno> {
 }
 
 /// Says something for people, in the pod's `shim.log`.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     use std::io::Write;
     let _nowhere_to_say_it = writeln!(
         std::io::stderr(),

@@ -284,7 +284,6 @@ fn take_sys(writable: bool) -> Result<OwnedFd, Errno> {
     Ok(tree)
 }
 
-/// Makes what is mounted at `staging` the root, and lets go of the old one.
 /// Leaves the host's files for none at all. To be called once, in a fresh mount namespace; `staging` is an empty
 /// directory.
 pub(super) fn enter_nothing(staging: &Path) -> Done {
@@ -302,6 +301,7 @@ pub(super) fn enter_nothing(staging: &Path) -> Done {
     change_root(staging)
 }
 
+/// Makes what is mounted at `staging` the root, and lets go of the old one.
 fn change_root(staging: &Path) -> Done {
     chdir(staging).during(|| "enter the new root")?;
     // Both names the same: the old root ends up mounted over the new one, from where it is detached.

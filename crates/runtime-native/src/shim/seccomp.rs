@@ -123,12 +123,54 @@ struct Rule<'a> {
     excludes: Option<Condition<'a>>,
 }
 
+/// One that is not known here is refused: passed over, it would make a rule hold for those it is not for.
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Condition<'a> {
     #[serde(borrow, default)]
     arches: Vec<&'a str>,
     #[serde(borrow, default)]
     caps: Vec<&'a str>,
+    #[serde(default)]
+    min_kernel: Option<Kernel>,
+}
+
+/// The version of a kernel, as far as it counts: `6.12`.
+///
+/// Upstream: moby/profiles seccomp/kernel_linux.go, parseRelease and kernelGreaterEqualThan.
+/// Shown by: a_rule_may_be_for_newer_kernels_only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kernel(u32, u32);
+
+impl Kernel {
+    fn here() -> Result<Self, String> {
+        let uname = rustix::system::uname();
+        let release = uname.release().to_string_lossy();
+        Self::in_release(&release).ok_or_else(|| format!("cannot tell the kernel of \"{release}\""))
+    }
+
+    /// What follows the second number is passed over: `3.12-1-amd64`.
+    fn in_release(release: &str) -> Option<Self> {
+        let mut parts = release.splitn(2, '.');
+        let (first, rest) = (parts.next()?, parts.next()?);
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        Some(Self(first.parse().ok()?, rest[..digits].parse().ok()?))
+    }
+}
+
+impl<'de> Deserialize<'de> for Kernel {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let version = text
+            .split_once('.')
+            .and_then(|(kernel, major)| Some(Self(kernel.parse().ok()?, major.parse().ok()?)));
+        version.ok_or_else(|| {
+            let expected = "expected \"<kernel>.<major>\"";
+            serde::de::Error::custom(format!("invalid kernel version: \"{text}\", {expected}"))
+        })
+    }
 }
 
 /// What the kernel does about a call.
@@ -182,12 +224,13 @@ struct Argument {
 impl Profile<'_> {
     fn filter(&self, capabilities: CapabilitySet) -> Result<Filter, String> {
         let default = self.default_action.code(self.default_errno_ret);
+        let kernel = Kernel::here()?;
         let mut architectures = Vec::new();
         for architecture in self.architectures()? {
             let mut calls = program::Calls::new(default);
             let known = architecture.calls();
             for rule in &self.syscalls {
-                if rule.is_for(Architecture::NATIVE, capabilities)? {
+                if rule.is_for(Architecture::NATIVE, capabilities, kernel)? {
                     rule.add_to(&mut calls, &known, default)?;
                 }
             }
@@ -243,8 +286,13 @@ impl Rule<'_> {
     /// A rule may be for some architectures, kernels and capabilities only.
     ///
     /// Upstream: moby/profiles seccomp/seccomp_linux.go, setupSeccomp.
-    /// Shown by: the_default_profile_is_dockers.
-    fn is_for(&self, native: Architecture, capabilities: CapabilitySet) -> Result<bool, String> {
+    /// Shown by: the_default_profile_is_dockers, a_rule_may_be_for_newer_kernels_only.
+    fn is_for(
+        &self,
+        native: Architecture,
+        capabilities: CapabilitySet,
+        kernel: Kernel,
+    ) -> Result<bool, String> {
         let any = |condition: &Condition<'_>| -> Result<(bool, bool), String> {
             let arch = condition.arches.contains(&native.go_name());
             let mut all_caps = true;
@@ -256,9 +304,10 @@ impl Rule<'_> {
                 all_caps &= has;
                 one_cap |= has;
             }
+            let is_new = condition.min_kernel.map(|least| kernel >= least);
             Ok((
-                (condition.arches.is_empty() || arch) && all_caps,
-                arch || one_cap,
+                (condition.arches.is_empty() || arch) && all_caps && is_new.unwrap_or(true),
+                arch || one_cap || is_new.unwrap_or(false),
             ))
         };
         let excluded = self.excludes.as_ref().map(any).transpose()?;
@@ -278,9 +327,6 @@ impl Rule<'_> {
         default: u32,
     ) -> Result<(), String> {
         let action = self.action.code(self.errno_ret);
-        if action == default {
-            return Ok(());
-        }
         let args = self.args.as_deref().unwrap_or_default();
         if let Some(wrong) = args.iter().find(|arg| arg.index > 5) {
             return Err(format!("args: there is no argument {}", wrong.index));
@@ -290,6 +336,11 @@ impl Rule<'_> {
             let Some((_, number)) = known.iter().find(|(known, _)| known == name) else {
                 continue;
             };
+            calls.speak_of(*number);
+            // Where it says what holds anyway it may stand beside another rule for the same call.
+            if action == default {
+                continue;
+            }
             if repeated {
                 for arg in args {
                     calls.add(*number, vec![*arg], action);
@@ -299,5 +350,59 @@ impl Rule<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_may_be_for_newer_kernels_only() {
+        let holds = |condition: &str, kernel| {
+            let rule = format!(r#"{{"names":["read"],"action":"SCMP_ACT_ALLOW",{condition}}}"#);
+            let rule: Rule<'_> = serde_json::from_str(&rule).unwrap();
+            rule.is_for(Architecture::NATIVE, CapabilitySet::empty(), kernel)
+                .unwrap()
+        };
+        let included = r#""includes":{"minKernel":"4.8"}"#;
+        let excluded = r#""excludes":{"minKernel":"4.8"}"#;
+        for (kernel, is_new) in [
+            (Kernel(4, 7), false),
+            (Kernel(4, 8), true),
+            (Kernel(4, 10), true),
+            (Kernel(5, 0), true),
+        ] {
+            assert_eq!(holds(included, kernel), is_new, "{kernel:?}");
+            assert_eq!(holds(excluded, kernel), !is_new, "{kernel:?}");
+        }
+        let releases = [
+            ("3.12.25-gentoo", (3, 12)),
+            ("3.12-1-amd64", (3, 12)),
+            ("6.18", (6, 18)),
+        ];
+        for (release, (kernel, major)) in releases {
+            assert_eq!(Kernel::in_release(release), Some(Kernel(kernel, major)));
+        }
+        assert_eq!(Kernel::in_release("unknown"), None);
+        assert!(Kernel::here().unwrap() > Kernel(4, 0));
+    }
+
+    #[test]
+    fn a_condition_that_is_not_known_is_refused() {
+        for (condition, expected) in [
+            (r#"{"minKernel":"6"}"#, "invalid kernel version: \"6\""),
+            (r#"{"minKernel":"6.1.2"}"#, "invalid kernel version"),
+            (r#"{"maxKernel":"6.1"}"#, "unknown field `maxKernel`"),
+        ] {
+            for side in ["includes", "excludes"] {
+                let json = format!(
+                    r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+                        {{"names":["read"],"action":"SCMP_ACT_ALLOW","{side}":{condition}}}]}}"#
+                );
+                let refused = filter_of(&json, CapabilitySet::empty()).err().unwrap();
+                assert!(refused.contains(expected), "{refused}");
+            }
+        }
     }
 }

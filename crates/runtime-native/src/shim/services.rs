@@ -5,21 +5,17 @@
 //! is what servers do. So that range leads, by one route and a pair of virtual interfaces, into a second
 //! namespace where only the agent has sockets. What is not answered there is refused at once. No address is
 //! translated and no connection tracked.
-//!
-//! Some messages of rtnetlink(7), written by hand: a library for them would be larger than the shim.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use probelet_runtime::Transport;
-use rustix::io::{Errno, Result};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
-};
+use rustix::io::Result;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::network;
+use super::rtnetlink::{CREATE_EXCL, LOOPBACK, Netlink, attribute, family, interface, message, up};
 use crate::sys;
 
 /// Services are in its first /16.
@@ -28,7 +24,6 @@ const RANGE: [u8; 2] = [127, 213];
 /// Both ends of the pair are called so, and have this index.
 const NAME: &[u8] = b"services\0";
 const INDEX: u32 = 213;
-const LOOPBACK: u32 = 1;
 
 /// What each end sends its packets to. Nobody has this address, and nobody asks whose it is.
 const PEER: Ipv4Addr = Ipv4Addr::new(169, 254, 213, 1);
@@ -38,10 +33,7 @@ const HARDWARE_ADDRESS: [u8; 6] = [2, 0, 127, 213, 0, 0];
 
 const MTU: u32 = 65535;
 
-/// Its parts of linux/netlink.h, linux/if_link.h, linux/veth.h, linux/ip.h and linux/rtnetlink.h.
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_CREATE_EXCL: u16 = 0x600;
+/// Its parts of linux/if_link.h, linux/veth.h, linux/ip.h and linux/rtnetlink.h.
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -108,7 +100,7 @@ impl Services {
             netlink.ask(&loopback_addresses_may_pass())?;
             // A kernel without IPv6 has nothing to be told.
             let _no_ipv6 = netlink.ask(&no_link_local_address());
-            netlink.ask(&up(INDEX, libc::IFF_NOARP.cast_unsigned()))?;
+            netlink.ask(&up(INDEX, libc::IFF_NOARP))?;
             netlink.ask(&route)?;
         }
         Ok(())
@@ -134,33 +126,6 @@ impl Services {
 
 fn own_namespace() -> std::io::Result<OwnedFd> {
     File::open("/proc/self/ns/net").map(OwnedFd::from)
-}
-
-/// A rtnetlink socket of one namespace.
-struct Netlink(OwnedFd);
-
-impl Netlink {
-    fn open() -> Result<Self> {
-        // Protocol 0 of the family, the default, is the one for routes and addresses.
-        let flags = SocketFlags::CLOEXEC;
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).map(Self)
-    }
-
-    /// Sends a message and waits for the answer, an `nlmsgerr`: after its header comes 0 or a negated errno.
-    fn ask(&self, message: &[u8]) -> Result<()> {
-        send(&self.0, message, SendFlags::empty())?;
-        let mut answer = [0; 1024];
-        let (length, _) = recv(&self.0, answer.as_mut_slice(), RecvFlags::empty())?;
-        let error = answer[..length.min(answer.len())]
-            .get(16..20)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(i32::from_ne_bytes);
-        match error {
-            Some(0) => Ok(()),
-            Some(error) => Err(Errno::from_raw_os_error(-error)),
-            None => Err(Errno::PROTO),
-        }
-    }
 }
 
 /// The pair: one end here, the other in the namespace `beside`.
@@ -190,7 +155,7 @@ fn veth(beside: &OwnedFd) -> Vec<u8> {
         attribute(IFLA_LINKINFO, &info),
     ]
     .concat();
-    message(libc::RTM_NEWLINK, NLM_F_CREATE_EXCL, &body)
+    message(libc::RTM_NEWLINK, CREATE_EXCL, &body)
 }
 
 /// Packets from and to 127.0.0.0/8 are let through, which the kernel else drops on all interfaces but `lo`.
@@ -204,23 +169,16 @@ fn no_link_local_address() -> Vec<u8> {
     of_family(libc::AF_INET6, &mode)
 }
 
-fn of_family(family: i32, settings: &[u8]) -> Vec<u8> {
-    let family = u16::try_from(family).expect("a family is a small number");
-    let specific = attribute(IFLA_AF_SPEC, &attribute(family, settings));
+fn of_family(of: i32, settings: &[u8]) -> Vec<u8> {
+    let specific = attribute(IFLA_AF_SPEC, &attribute(family(of).into(), settings));
     let body = [interface(INDEX, 0), specific].concat();
     message(libc::RTM_SETLINK, 0, &body)
 }
 
-fn up(index: u32, more: u32) -> Vec<u8> {
-    let flags = libc::IFF_UP.cast_unsigned() | more;
-    message(libc::RTM_NEWLINK, 0, &interface(index, flags))
-}
-
 fn route(to: &[u8; 4], bits: u8, table: u8, source: Option<Ipv4Addr>) -> Vec<u8> {
-    let family = u8::try_from(libc::AF_INET).expect("a family is a small number");
     // rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type
     let mut body = vec![
-        family,
+        family(libc::AF_INET),
         bits,
         0,
         0,
@@ -236,30 +194,7 @@ fn route(to: &[u8; 4], bits: u8, table: u8, source: Option<Ipv4Addr>) -> Vec<u8>
     if let Some(source) = source {
         body.extend(attribute(RTA_PREFSRC, &source.octets()));
     }
-    message(libc::RTM_NEWROUTE, NLM_F_CREATE_EXCL, &body)
-}
-
-/// An `ifinfomsg`: family, padding and type are 0; the flags are also those that are to change.
-fn interface(index: u32, flags: u32) -> Vec<u8> {
-    [0, index, flags, flags].map(u32::to_ne_bytes).concat()
-}
-
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).expect("an attribute is short");
-    let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    attribute.extend(value);
-    attribute.resize(attribute.len().next_multiple_of(4), 0);
-    attribute
-}
-
-fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(16 + body.len()).expect("a message is short");
-    let mut message = length.to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend((NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
-    message.extend([0; 8]); // sequence and sender, of no use to a single question
-    message.extend(body);
-    message
+    message(libc::RTM_NEWROUTE, CREATE_EXCL, &body)
 }
 
 #[cfg(test)]
@@ -267,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_have_the_kernels_shape() {
+    fn a_route_has_the_kernels_shape() {
         let message = route(
             &[127, 213, 0, 0],
             16,
@@ -277,8 +212,6 @@ mod tests {
         assert_eq!(message.len(), 16 + 12 + 4 * 8);
         assert_eq!(message[..4], 60_u32.to_ne_bytes());
         assert_eq!(message[16..24], [2, 16, 0, 0, 255, 4, 0, 1]);
-        assert_eq!(attribute(1, b"veth\0").len(), 12, "padded to four");
-        assert_eq!(attribute(1, b"veth\0")[..2], 9_u16.to_ne_bytes());
     }
 
     #[test]

@@ -11,10 +11,11 @@ use std::process::ExitCode;
 
 use probelet_runtime::StartPodError;
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
-use rustix::process::{chdir, setsid, umask};
+use rustix::process::{chdir, geteuid, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::agent::Agents;
@@ -74,10 +75,6 @@ fn detach(dir: &PodDir) -> Result<Content, StartPodError> {
         sys::close_range_from(3, false)?;
         sys::set_signals(Signals::Shim);
         sys::give_back_large_allocations();
-        // The keys of whoever started the agent are not for pods.
-        sys::leave_session_keyring()
-            .map_err(|errno| format!("make a session keyring: {}", text::reason(errno)))
-            .map_err(std::io::Error::other)?;
         // Fails only for the leader of a process group, which then is what was wanted.
         let _leader = setsid();
         umask(Mode::from_raw_mode(0o022));
@@ -90,10 +87,27 @@ fn detach(dir: &PodDir) -> Result<Content, StartPodError> {
             .mode(0o600)
             .open(dir.shim_log())?;
         dup2_stderr(log)?;
+        leave_session_keyring()?;
         layout::write_json(&dir.pid(), &ProcessId::own()?)?;
         Ok(content)
     };
     attempt().map_err(|error| failed("start shim", &error))
+}
+
+/// The keys of whoever started the agent are not for pods.
+///
+/// Differs: where an ordinary user has no more keys to spend (200 of all kinds, as a rule), his pods do without. Their
+/// processes are his own, as the keys are.
+fn leave_session_keyring() -> std::io::Result<()> {
+    match sys::leave_session_keyring() {
+        Err(Errno::DQUOT) if !geteuid().is_root() => {
+            note("no session keyring of its own: sysctl kernel.keys.maxkeys is too low");
+            Ok(())
+        }
+        left => left.map_err(|errno| {
+            std::io::Error::other(format!("make a session keyring: {}", text::reason(errno)))
+        }),
+    }
 }
 
 fn stand_up(dir: &PodDir, content: &Content) -> Result<Shim, StartPodError> {
@@ -103,7 +117,7 @@ fn stand_up(dir: &PodDir, content: &Content) -> Result<Shim, StartPodError> {
     let pod = &config.pod;
     let cgroup = match config.cgroups.make_pod(&pod.uid, &pod.resources, pod.qos) {
         // What another user has delegated may not be as it should; the pod can do without.
-        Err(error) if !rustix::process::geteuid().is_root() => {
+        Err(error) if !geteuid().is_root() => {
             note(&format!("resources are not limited: {error}"));
             PodCgroup::default()
         }

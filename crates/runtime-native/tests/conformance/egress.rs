@@ -178,6 +178,7 @@ fn a_pod_reaches_the_outside_behind_the_hosts_address() {
             world.linked("out", "10.213.0.2").await;
             assert_eq!(world.told("out", OUTSIDE[0]).await, HOST[0]);
             assert_eq!(world.told("out", OUTSIDE[1]).await, HOST[1]);
+            assert_eq!(sh_out("cat /proc/sys/net/ipv4/ip_forward"), "1\n");
             // The host itself sees the pod as it is.
             let listener = std::net::TcpListener::bind("0.0.0.0:80").unwrap();
             let accepted = std::thread::spawn(move || {

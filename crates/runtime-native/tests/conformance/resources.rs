@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use probelet_model::pod::HostPathType;
 use probelet_model::resources::{Amounts, Qos, Resources};
-use probelet_runtime::{ContainerConfig, Event, PodConfig, Runtime};
+use probelet_runtime::{ContainerConfig, Event, Network, PodConfig, Runtime};
 use probelet_runtime_native::NativeRuntime;
 use rustix::process::{Signal, kill_process};
 
@@ -303,6 +303,23 @@ fn the_kernel_is_told_which_pod_to_kill_first() {
         let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
         let file = format!("/proc/{}/oom_score_adj", shim.as_raw_nonzero());
         assert_eq!(fs::read_to_string(file).unwrap(), own);
+
+        let mut config = pod("cg-sidecar", Network::Host, Vec::new());
+        config.qos = Qos::Burstable;
+        world.runtime.start_pod(config).await.unwrap();
+        let uid = "cg-sidecar".into();
+        let total = rustix::system::sysinfo();
+        let half = total.totalram * u64::from(total.mem_unit) / 2;
+        for (id, asked, counts) in [("main", half, None), ("sidecar", 1, Some(half))] {
+            let mut config = sh(id, "exec sleep 1000");
+            config.name = id.into();
+            config.resources.requests.memory = Some(asked);
+            config.memory_that_counts = counts;
+            world.runtime.start_container(&uid, config).await.unwrap();
+            // A thousandth of all may be lost to rounding; what may not be lowered stays.
+            let told: i32 = world.output(&uid, id, &score("1")).await.parse().unwrap();
+            assert!((500..=501).contains(&told), "{id} {told}");
+        }
     });
 }
 

@@ -7,17 +7,20 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use probelet_model::id::{ContainerId, PodUid};
-use probelet_model::pod::{Volume, VolumeMount};
+use probelet_model::pod::{HostPathType, Volume, VolumeMount};
 use probelet_model::security::Security;
 use probelet_runtime::{
     ContainerConfig, ExecOutput, ExecRequest, Exit, ImageRoot, Network, PodConfig, Runtime,
 };
 use probelet_runtime_native::NativeRuntime;
 
-use crate::suite::{Native, World, container, own, pod};
+use crate::suite::{Native, World, container, host_path, mount, own, pod};
 
 /// What is in the host's file that no container may read.
 pub(crate) const SECRET: &str = "the host's own";
+
+/// The volume with what is in the image.
+const PROGRAMS: &str = "programs";
 
 /// `escape.c`, built once.
 pub(crate) fn program() -> &'static Path {
@@ -85,7 +88,7 @@ impl Prison {
         Self::of(pod("prison", network, volumes), furnish).await
     }
 
-    async fn of(config: PodConfig, furnish: impl FnOnce(&Path)) -> Self {
+    async fn of(mut config: PodConfig, furnish: impl FnOnce(&Path)) -> Self {
         let world = World::native();
         fs::set_permissions(world.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let image = world.path("image");
@@ -106,6 +109,8 @@ impl Prison {
         fs::write(image.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
         furnish(&image);
         fs::write(world.path("secret"), SECRET).unwrap();
+        let programs = host_path(PROGRAMS, &image, HostPathType::Directory);
+        config.volumes.push(programs);
         world.runtime.start_pod(config).await.unwrap();
         let pod = "prison".into();
         Self { world, pod, image }
@@ -116,6 +121,23 @@ impl Prison {
         let prison = Self::with(Vec::new(), |_| {}).await;
         prison.start(prison.waiting("main")).await;
         prison
+    }
+
+    /// One with a container without an image, `main`, that waits: its process 1 is Probelet's own.
+    pub(crate) async fn of_the_host() -> Self {
+        let prison = Self::with(Vec::new(), |_| {}).await;
+        prison.start(prison.waiting_of_the_host("main")).await;
+        prison
+    }
+
+    /// A container without an image that waits, with the attempts in it.
+    pub(crate) fn waiting_of_the_host(&self, id: &str) -> ContainerConfig {
+        ContainerConfig {
+            image: None,
+            mounts: vec![mount(PROGRAMS, "/prison", true)],
+            env: vec![("PATH".into(), "/prison/bin:/usr/bin:/bin".into())],
+            ..self.waiting(id)
+        }
     }
 
     /// An ordinary container that waits.
@@ -216,7 +238,7 @@ pub(crate) fn no_escalation() -> Security {
 pub(crate) fn sub_path(volume: &str, path: &str, sub_path: &str) -> VolumeMount {
     VolumeMount {
         sub_path: Some(sub_path.to_owned()),
-        ..crate::suite::mount(volume, path, false)
+        ..mount(volume, path, false)
     }
 }
 
@@ -228,14 +250,17 @@ fn busybox() -> PathBuf {
         .expect("package busybox-static is installed")
 }
 
-/// Tests of attempts in an ordinary container that need nothing else.
+/// Tests of attempts that need nothing else than an ordinary container, or one of another kind.
 macro_rules! refused {
     ($($name:ident: $($word:literal)+;)+) => {
+        $crate::ground::refused! { in ordinary: $($name: $($word)+;)+ }
+    };
+    (in $kind:ident: $($name:ident: $($word:literal)+;)+) => {
         $(
             #[test]
             fn $name() {
                 $crate::suite::run(async {
-                    let prison = $crate::ground::Prison::ordinary().await;
+                    let prison = $crate::ground::Prison::$kind().await;
                     prison.refuses(&[$($word),+]).await;
                 });
             }

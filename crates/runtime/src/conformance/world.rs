@@ -254,6 +254,7 @@ pub fn container(id: &str, argv: &[&str]) -> ContainerConfig {
         image_user: String::new(),
         security: probelet_model::security::Security::default(),
         resources: probelet_model::resources::Resources::default(),
+        memory_that_counts: None,
         stop_signal: None,
         termination_message: probelet_model::pod::TerminationMessage::default(),
         stdin: false,
