@@ -51,7 +51,7 @@ pub enum DataDirError {
         holder: String,
     },
     /// Something stands in the way.
-    #[error("data directory {}: {source}", path.display())]
+    #[error("data directory {}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,

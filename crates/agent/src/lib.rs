@@ -25,6 +25,7 @@ mod hook;
 mod host_usage;
 pub mod identity;
 pub mod image_store;
+mod lacking;
 mod metrics;
 mod names;
 mod node;
@@ -85,6 +86,8 @@ pub struct Options {
     pub pod_cidr: Cidr,
     /// How pods reach each other and the outside.
     pub egress: Egress,
+    /// The most processes and threads of each pod that is started from now on; as many as the host allows if `None`.
+    pub pod_pids_limit: Option<u64>,
     /// The command that runs a shim: this program, and the word that makes it one.
     pub shim_command: Vec<OsString>,
     /// The command that unpacks a layer of an image: this program, and the word that makes it do so.
@@ -99,6 +102,9 @@ pub struct Options {
     pub stop: bool,
     /// Applied by the API before anything is taken up, all together or none of them.
     pub apply: Vec<ManifestObject>,
+    /// Called at the start for each thing that manifests may ask for and pods cannot be given on this host, with a
+    /// sentence for people.
+    pub notice: fn(&str),
 }
 
 /// Why an agent did not start.
@@ -123,7 +129,7 @@ pub enum StartError {
     #[error("cannot write what every cluster has: {0}")]
     Bootstrap(#[from] WriteError),
     /// The control socket cannot be made.
-    #[error("control socket {path}: {source}")]
+    #[error("control socket {path}")]
     Control {
         /// Where.
         path: String,
@@ -159,6 +165,7 @@ impl Agent {
             data_dir,
             pod_cidr,
             egress,
+            pod_pids_limit,
             shim_command,
             unpack_command,
             registries,
@@ -166,6 +173,7 @@ impl Agent {
             default_runtime_class,
             stop,
             apply,
+            notice,
         } = options;
         let lock = data_dir.lock()?;
         let settings = Settings {
@@ -181,8 +189,12 @@ impl Agent {
             path: data_dir.path().to_owned(),
             source,
         })?;
-        if let Some(notice) = probelet_runtime_native::single_id_notice() {
-            tracing::info!("{notice}");
+        let runtime = match pod_pids_limit {
+            Some(limit) => runtime.with_pod_pids_limit(limit),
+            None => runtime,
+        };
+        for sentence in runtime.notices() {
+            notice(&sentence);
         }
         let images = image_store::open(&data_dir, unpack_command, registries);
         let images = Arc::new(images.map_err(|source| DataDirError::Io {

@@ -185,9 +185,10 @@ impl<R: Runtime, I: Images> Operations<R, I> {
             names.open_eager(&pod).await;
             let result = match runtime.start_container(&pod, config).await {
                 Ok(started) => Ok(started.started_at),
-                Err(StartContainerError::Command(message)) => {
-                    Err(ContainerFailure::Command(message))
-                }
+                Err(StartContainerError::Config(message)) => Err(ContainerFailure::Config(message)),
+                Err(
+                    StartContainerError::Start(message) | StartContainerError::Command(message),
+                ) => Err(ContainerFailure::Start(message)),
                 Err(error @ (StartContainerError::NoPod(_) | StartContainerError::Create(_))) => {
                     Err(ContainerFailure::Create(error.to_string()))
                 }
@@ -421,7 +422,7 @@ const fn code(failure: &ContainerFailure) -> &'static str {
     match failure {
         ContainerFailure::Config(_) => "CreateContainerConfigError",
         ContainerFailure::Create(_) => "CreateContainerError",
-        ContainerFailure::Command(_) => "RunContainerError",
+        ContainerFailure::Start(_) => "RunContainerError",
     }
 }
 

@@ -80,6 +80,11 @@ impl<R: Runtime> Traffic<R> {
         }
     }
 
+    /// Those that it knows.
+    pub(crate) fn services(&self) -> Vec<ObjectKey> {
+        self.services.keys().cloned().collect()
+    }
+
     pub(crate) fn forget(&mut self, key: &ObjectKey) {
         self.services.remove(key);
         self.told.remove(key);

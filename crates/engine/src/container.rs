@@ -422,7 +422,7 @@ impl ContainerMachine {
         fetching
     }
 
-    /// Takes over what was known of the image of runs that are no more.
+    /// Takes note of the image of a run that is no more, whether or not it ever began.
     pub(crate) fn take_image(&mut self, image: RunImage) {
         self.image = Some(image).filter(|image| !image.id.is_empty());
     }

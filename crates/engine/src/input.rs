@@ -256,10 +256,10 @@ pub enum ImageFailure {
 /// Why a container did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerFailure {
-    /// What its spec refers to is not there: a ConfigMap, a Secret, a key of one.
+    /// What its spec refers to is not there: a ConfigMap, a Secret, a key of one, a part of a volume.
     Config(String),
     /// It could not be made.
     Create(String),
-    /// It was made, and its command could not be executed.
-    Command(String),
+    /// It was made, and could not be started: its root or its limits, or its command, which could not be executed.
+    Start(String),
 }

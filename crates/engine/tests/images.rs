@@ -6,7 +6,7 @@ use probelet_model::status::{ContainerState, Phase};
 
 use crate::rig::Rig;
 use crate::rig::images::{ImagePlan, absent, present};
-use crate::rig::plan::{ContainerPlan, container, init, pod, sidecar};
+use crate::rig::plan::{ContainerPlan, Start, container, init, pod, sidecar};
 
 const APP: &str = "example/app:1";
 
@@ -217,6 +217,24 @@ fn a_restart_finds_the_image_and_pulls_nothing() {
     rig.run_until(12.0);
     assert_eq!(rig.word_of("p", "a"), "CrashLoopBackOff");
     let status = &rig.status("p").container_statuses[0];
+    assert_eq!(status.image_id, "docker.io/example/app:1@sha256:1");
+}
+
+#[test]
+fn a_run_that_could_not_be_started_has_an_image() {
+    let mut rig = Rig::new();
+    rig.world.images.plan(APP, present());
+    let broken = app("a")
+        .image(APP, PullPolicy::IfNotPresent)
+        .start(Start::CannotExecute);
+    let plan = pod("p").policy(RestartPolicy::Never).on_images();
+    rig.apply(plan.with(broken));
+    rig.run_until(1.0);
+    assert_eq!(rig.status("p").phase, Phase::Failed);
+    let status = &rig.status("p").container_statuses[0];
+    assert!(matches!(&status.state, ContainerState::Terminated(end)
+            if end.reason.as_deref() == Some("StartError")));
+    assert_eq!(status.image, "docker.io/example/app:1");
     assert_eq!(status.image_id, "docker.io/example/app:1@sha256:1");
 }
 

@@ -215,6 +215,10 @@ struct Saved {
     layers: Vec<String>,
 }
 
+/// What is wrong with a manifest.json that is of one image, where `docker save` has a list of images.
+const NOT_SAVED: &str = "expected the list of images that `docker save` writes; this is one image's own manifest, as \
+    `skopeo copy` writes it to dir:, of which docker-archive: and oci: can be loaded";
+
 /// The images of an archive as `docker save` writes it, by its manifest.json.
 ///
 /// Upstream: github.com/moby/moby image/tarexport/load.go, tarexporter.Load.
@@ -224,6 +228,9 @@ fn docker_plans(
     text: &[u8],
     name: Option<&Reference>,
 ) -> Result<Vec<Plan>, LoadError> {
+    if text.trim_ascii_start().starts_with(b"{") {
+        return Err(invalid("manifest.json", NOT_SAVED));
+    }
     let saved: Vec<Saved> =
         serde_json::from_slice(text).map_err(|e| invalid("manifest.json", e))?;
     let mut plans = Vec::new();
@@ -280,12 +287,12 @@ fn oci_plans(
         return Err(invalid("index.json", "it is not an index"));
     };
     // One name may be there once for every platform.
-    let mut by_name: BTreeMap<Option<String>, Vec<Descriptor>> = BTreeMap::new();
+    let mut by_name: BTreeMap<Called, Vec<Descriptor>> = BTreeMap::new();
     for manifest in manifests {
-        let called = name_of(&manifest, name)?;
+        let called = Called::of(&manifest, name)?;
         by_name.entry(called).or_default().push(manifest);
     }
-    let mut plans = Vec::new();
+    let mut plans: Vec<Plan> = Vec::new();
     for (called, manifests) in by_name {
         let mut chosen = chosen(&manifests)?.clone();
         let (config, layers) = loop {
@@ -308,9 +315,15 @@ fn oci_plans(
             name: blob_path(&layer.digest),
             digest: Some(layer.digest.clone()),
         };
+        let names: BTreeSet<String> = called.name().into_iter().collect();
+        let id = config.digest;
+        if names.is_empty() && plans.iter().any(|plan| plan.id == id) {
+            // Another tag of one that is there.
+            continue;
+        }
         plans.push(Plan {
-            id: config.digest,
-            names: called.into_iter().collect(),
+            id,
+            names,
             configuration,
             layers: layers.iter().map(layer).collect(),
         });
@@ -322,25 +335,41 @@ fn chosen(manifests: &[Descriptor]) -> Result<&Descriptor, LoadError> {
     manifest::pick(manifests).map_err(|error| invalid("index.json", error))
 }
 
-/// What an image of a layout is called: by containerd in full, by others by a name or only a tag.
-fn name_of(manifest: &Descriptor, given: Option<&Reference>) -> Result<Option<String>, ImageError> {
-    let annotation = |key: &str| {
-        let annotations = manifest.annotations.as_ref();
-        annotations.and_then(|annotations| annotations.get(key))
-    };
-    if let Some(name) = annotation("io.containerd.image.name") {
-        return Ok(Some(Reference::parse(name)?.to_string()));
+/// What an image of a layout is called there: by containerd in full, by others by a name or only a tag.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Called {
+    /// So.
+    Name(String),
+    /// By a tag, which is no name, but tells it from others.
+    Tag(String),
+    /// Nothing.
+    Nothing,
+}
+
+impl Called {
+    fn of(manifest: &Descriptor, given: Option<&Reference>) -> Result<Self, ImageError> {
+        let annotation = |key: &str| {
+            let annotations = manifest.annotations.as_ref();
+            annotations.and_then(|annotations| annotations.get(key))
+        };
+        let full = |name: &str| Ok(Self::Name(Reference::parse(name)?.to_string()));
+        if let Some(name) = annotation("io.containerd.image.name") {
+            return full(name);
+        }
+        match (annotation("org.opencontainers.image.ref.name"), given) {
+            (Some(name), _) if name.contains([':', '/']) => full(name),
+            (Some(tag), Some(given)) => full(&format!("{}:{tag}", given.name())),
+            (Some(tag), None) => Ok(Self::Tag(tag.clone())),
+            (None, Some(given)) => Ok(Self::Name(given.to_string())),
+            (None, None) => Ok(Self::Nothing),
+        }
     }
-    match annotation("org.opencontainers.image.ref.name") {
-        Some(name) if name.contains([':', '/']) => Ok(Some(Reference::parse(name)?.to_string())),
-        Some(tag) => match given {
-            Some(given) => {
-                let with_tag = Reference::parse(&format!("{}:{tag}", given.name()))?;
-                Ok(Some(with_tag.to_string()))
-            }
-            None => Ok(None),
-        },
-        None => Ok(given.map(Reference::to_string)),
+
+    fn name(self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Tag(_) | Self::Nothing => None,
+        }
     }
 }
 

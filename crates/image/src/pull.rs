@@ -92,7 +92,10 @@ impl ImageStore {
         Ok(image)
     }
 
-    /// Asks every endpoint, as everybody that may be let in, for what the reference is of.
+    /// Asks every endpoint for what the reference is of: with each login that is for it, as nobody where there is none.
+    ///
+    /// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_image.go, kubeGenericRuntimeManager.PullImage.
+    /// Shown by: who_is_let_in_hears_that_something_is_not_there.
     async fn resolve(
         &self,
         reference: &Reference,
@@ -105,8 +108,10 @@ impl ImageStore {
             // Without a login of one's own one may be let in all the same.
             Err(error) => tracing::warn!(%error, "the configuration of docker cannot be used"),
         }
-        logins.push(Login::Nobody);
         logins.dedup();
+        if logins.is_empty() {
+            logins.push(Login::Nobody);
+        }
         let mut worst: Option<RegistryError> = None;
         for endpoint in self.registries.endpoints(&reference.domain) {
             // Secrets for a registry are not for its mirrors.

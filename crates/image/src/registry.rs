@@ -16,6 +16,7 @@ use crate::reference::Reference;
 use crate::registries::{Endpoint, Scheme};
 
 mod authorize;
+mod words;
 
 pub(crate) use self::authorize::Authorization;
 
@@ -384,6 +385,7 @@ fn client(endpoint: &Endpoint) -> Result<reqwest::Client, RegistryError> {
         let _there_already = rustls::crypto::ring::default_provider().install_default();
     });
     let builder = reqwest::Client::builder()
+        .dns_resolver(std::sync::Arc::new(words::Resolver))
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_PATIENCE)
         .read_timeout(READ_PATIENCE)
@@ -419,7 +421,9 @@ async fn body(mut response: Response, url: &str) -> Result<Vec<u8>, RegistryErro
 }
 
 fn unreachable(method: &str, url: &str, error: &reqwest::Error) -> RegistryError {
-    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
+    let cause = words::of_connecting(error).unwrap_or_else(|| {
+        std::error::Error::source(error).map_or_else(|| error.to_string(), chain)
+    });
     RegistryError::Unreachable(format!("failed to do request: {method} {url:?}: {cause}"))
 }
 

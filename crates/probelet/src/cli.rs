@@ -85,6 +85,10 @@ pub(crate) struct Up {
     /// first of these that can be had.
     #[arg(long, value_name = "WAY", env = "PROBELET_EGRESS", default_value_t = Egress::Auto)]
     pub(crate) egress: Egress,
+    /// The most processes and threads of each Pod that is started from now on, as the kubelet's podPidsLimit. -1
+    /// is as many as the host allows.
+    #[arg(long, value_name = "COUNT", default_value_t = -1, allow_negative_numbers = true, value_parser = pids_limit)]
+    pub(crate) pod_pids_limit: i64,
     #[command(flatten)]
     pub(crate) registries: Registries,
     #[command(flatten)]
@@ -93,6 +97,14 @@ pub(crate) struct Up {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// In a pod there is at least one process, and its init.
+fn pids_limit(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(limit) if limit == -1 || limit > 0 => Ok(limit),
+        Ok(_) | Err(_) => Err("it is a number above 0, or -1 for none".to_owned()),
+    }
 }
 
 /// Where the Kubernetes API is served, and to whom.

@@ -37,6 +37,7 @@ pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
                 pod_cidr: Cidr::default(),
                 // What stands keeps its way out as long as it does; nothing new starts.
                 egress: Egress::None,
+                pod_pids_limit: None,
                 shim_command: shim_command()?,
                 unpack_command: unpack_command()?,
                 registries: probelet_image::Registries::default(),
@@ -44,6 +45,7 @@ pub(crate) async fn run(options: Down) -> anyhow::Result<()> {
                 default_runtime_class: None,
                 stop: true,
                 apply: Vec::new(),
+                notice: |_nothing_starts| {},
             })
             .await?;
             agent.down(options.delete).await;

@@ -2,18 +2,20 @@
 
 mod progress;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use probelet_agent::image_store;
-use probelet_image::{ImageStore, Listed, Progress, Registries, Removed};
+use probelet_image::{ImageStore, Listed, Progress, Registries, RemoveError, Removed};
 use serde_json::json;
 
 use self::progress::Shown;
 use crate::cli::{
     Format, Image, ImageCommand, ImageLoad, ImageLs, ImagePrune, ImagePull, ImageRm, Place,
 };
+use crate::status;
 use crate::up::{print_line, unpack_command};
 use crate::view::table;
 
@@ -41,12 +43,22 @@ fn open_with(place: &Place, registries: Registries) -> anyhow::Result<ImageStore
 
 async fn pull(options: ImagePull) -> anyhow::Result<()> {
     let store = open_with(&options.place, options.registries.read()?)?;
+    let mut failed = 0;
     for image in &options.images {
         let (progress, shown) = progress(options.quiet);
         let pulled = store.pull_with(image, Vec::new(), progress).await;
         drop(shown);
-        let pulled = pulled?;
-        print_line(&format!("{image} {}", pulled.id.0));
+        match pulled {
+            Ok(pulled) => print_line(&format!("{image} {}", pulled.id.0)),
+            Err(error) if options.images.len() == 1 => return Err(error.into()),
+            Err(error) => {
+                failed += 1;
+                eprintln!("error: {error}");
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} not pulled", options.images.len());
     }
     Ok(())
 }
@@ -65,6 +77,9 @@ async fn load(options: ImageLoad) -> anyhow::Result<()> {
         let id = &image.image.id.0;
         if image.names.is_empty() {
             print_line(&format!("<none> {id}"));
+            if !options.quiet {
+                eprintln!("{id} has no name there; --name gives it one");
+            }
         }
         for name in image.names {
             print_line(&format!("{name} {id}"));
@@ -86,7 +101,11 @@ async fn list(options: &ImageLs) -> anyhow::Result<()> {
     let images = open(&options.place)?.list().await?;
     match options.output.format {
         Some(Format::Json) => {
-            let images: Vec<_> = images.iter().map(image_json).collect();
+            let mut pods = Pods::default();
+            if images.iter().any(|listed| !listed.holders.is_empty()) {
+                pods = Pods::of(&options.place).await;
+            }
+            let images: Vec<_> = images.iter().map(|one| image_json(one, &pods)).collect();
             print_line(&serde_json::to_string_pretty(&json!({ "images": images }))?);
         }
         None => {
@@ -100,14 +119,57 @@ async fn list(options: &ImageLs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn image_json(listed: &Listed) -> serde_json::Value {
+/// Namespaces and names of pods, by uid.
+#[derive(Default)]
+struct Pods(BTreeMap<String, (String, String)>);
+
+impl Pods {
+    /// Those of a data directory; none if nobody can tell.
+    async fn of(place: &Place) -> Self {
+        let fetched = async { status::fetch(&place.data_dir()?).await };
+        let list = match fetched.await {
+            Ok(fetched) => fetched.list,
+            Err(error) => {
+                tracing::debug!("pods have no names: {error:#}");
+                return Self::default();
+            }
+        };
+        let pods = list["items"].as_array().into_iter().flatten();
+        let pods = pods.filter(|object| object["kind"] == "Pod").map(|pod| {
+            let text = |field: &str| {
+                let text = pod["metadata"][field].as_str();
+                text.unwrap_or_default().to_owned()
+            };
+            (text("uid"), (text("namespace"), text("name")))
+        });
+        Self(pods.collect())
+    }
+
+    /// One that is not there any more has nothing but its uid.
+    fn json(&self, uid: &str) -> serde_json::Value {
+        match self.0.get(uid) {
+            Some((namespace, name)) => json!({ "namespace": namespace, "name": name, "uid": uid }),
+            None => json!({ "uid": uid }),
+        }
+    }
+
+    fn words(&self, uid: &str) -> String {
+        match self.0.get(uid) {
+            Some((namespace, name)) => format!("{namespace}/{name}"),
+            None => uid.to_owned(),
+        }
+    }
+}
+
+fn image_json(listed: &Listed, pods: &Pods) -> serde_json::Value {
     let image = &listed.image;
+    let held_by: Vec<_> = listed.holders.iter().map(|uid| pods.json(uid)).collect();
     json!({
         "id": image.id.0,
         "repoTags": image.tags,
         "repoDigests": image.digests,
         "size": image.size,
-        "heldBy": listed.holders,
+        "heldBy": held_by,
     })
 }
 
@@ -162,6 +224,12 @@ async fn remove(options: &ImageRm) -> anyhow::Result<()> {
     for image in &options.images {
         match store.remove(image).await {
             Ok(removed) => print_removed(&removed),
+            Err(RemoveError::Held { id, holders }) => {
+                let pods = Pods::of(&options.place).await;
+                let holders = holders.iter().map(|uid| pods.words(uid)).collect();
+                failed += 1;
+                eprintln!("error: {}", RemoveError::Held { id, holders });
+            }
             Err(error) => {
                 failed += 1;
                 eprintln!("error: {error}");

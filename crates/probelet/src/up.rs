@@ -19,6 +19,9 @@ use crate::cli::{Format, Up};
 use crate::status;
 use crate::view::{JsonLines, Lines, Live, View};
 
+/// How a line on standard error begins that says what pods cannot be given on this host.
+const NOTICE: &str = "notice: ";
+
 /// How long a detached agent may take to answer.
 const DETACH_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,7 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
         data_dir: options.place.data_dir()?,
         pod_cidr: options.pod_cidr,
         egress: options.egress,
+        pod_pids_limit: u64::try_from(options.pod_pids_limit).ok(),
         shim_command: shim_command()?,
         unpack_command: unpack_command()?,
         registries: options.registries.read()?,
@@ -53,6 +57,7 @@ async fn foreground(options: &Up, objects: Vec<ManifestObject>) -> anyhow::Resul
         default_runtime_class: options.default_runtime_class.clone(),
         stop: false,
         apply: objects,
+        notice: |sentence| eprintln!("{NOTICE}{sentence}"),
     })
     .await?;
     let mut view = view(options);
@@ -195,6 +200,11 @@ async fn detach(
         () = tokio::time::sleep(DETACH_PATIENCE) => {
             bail!("process {process} does not answer; see {}", log_path.display());
         }
+    }
+    // Who is not to look into the log has to hear it as well.
+    let said = said_since(&log_path, log_start);
+    for notice in said.lines().filter(|line| line.starts_with(NOTICE)) {
+        eprintln!("{notice}");
     }
     for object in objects {
         println!("{} applied", object_name(&object.key));

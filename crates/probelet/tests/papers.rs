@@ -121,8 +121,14 @@ fn the_readme_has_every_example() {
             continue;
         }
         let name = example.file_name().into_string().unwrap();
-        let command = format!("\ncargo run --release -- up -f examples/{name}\n");
-        assert!(readme.contains(&command), "README.md lacks {name}");
+        let manifest = fs::read_to_string(example.path()).unwrap();
+        // What needs an image is not for .ci/readme, which runs such lines.
+        let words = if manifest.contains("runtimeClassName: host") {
+            format!("\ncargo run --release -- up -f examples/{name}\n")
+        } else {
+            format!("](examples/{name})")
+        };
+        assert!(readme.contains(&words), "README.md lacks {name}");
         seen += 1;
     }
     assert!(seen >= 5, "{seen}");

@@ -26,8 +26,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use self::limits::Setting;
+pub(crate) use self::place::Controller;
 pub(crate) use self::place::unescaped;
-use self::place::{Controller, Hierarchy, LEAF};
+use self::place::{Hierarchy, LEAF};
 pub(crate) use self::reading::Reading;
 use crate::{clock, shim, text};
 
@@ -45,6 +46,9 @@ pub(crate) struct Cgroups {
     /// The most processes and threads of a pod.
     #[serde(default)]
     pids: Option<u64>,
+    /// Why there are no hierarchies, where somebody has looked for some.
+    #[serde(skip)]
+    why_none: Option<String>,
 }
 
 impl Cgroups {
@@ -65,6 +69,30 @@ impl Cgroups {
             hierarchies,
             parent: Path::new("probelet").join(short_id(data_dir)),
             pids,
+            why_none: None,
+        })
+    }
+
+    /// No cgroups at all, and why.
+    pub(crate) fn none(why: String, pids: Option<u64>) -> Self {
+        Self {
+            pids,
+            why_none: Some(why),
+            ..Self::default()
+        }
+    }
+
+    /// Whether a pod may have only so many processes.
+    pub(crate) fn bounds_pids(&self) -> bool {
+        self.pids.is_some()
+    }
+
+    /// Why that controller bounds nothing, if it does not.
+    pub(crate) fn lacks(&self, controller: Controller) -> Option<String> {
+        let is_there = self.hierarchies.iter().any(|one| one.has(controller));
+        (!is_there).then(|| {
+            let why = self.why_none.clone();
+            why.unwrap_or_else(|| format!("no cgroup with the controller {}", controller.name()))
         })
     }
 
@@ -444,6 +472,7 @@ mod tests {
             }],
             parent,
             pids: Some(50),
+            why_none: None,
         };
         let resources = Resources {
             limits: probelet_model::resources::Amounts {

@@ -23,6 +23,7 @@ mod launch;
 mod layout;
 mod left_over;
 mod network;
+mod notices;
 mod pool;
 mod process;
 mod protocol;

@@ -11,22 +11,22 @@ use std::time::Duration;
 
 use probelet_model::id::{ContainerId, PodUid};
 use probelet_runtime::{
-    ContainerConfig, Event, Events, ExecError, ExecOutput, ExecRequest, Family, Network, PodConfig,
-    PodRecord, PodUsage, Runtime, RuntimeError, Session, SessionRequest, StartContainerError,
-    StartPodError, Started, Streams, Transport, VolumeFiles,
+    ContainerConfig, Event, Events, ExecError, ExecOutput, ExecRequest, Family, Lacks, Network,
+    PodConfig, PodRecord, PodUsage, Runtime, RuntimeError, Session, SessionRequest,
+    StartContainerError, StartPodError, Started, Streams, Transport, VolumeFiles,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::attach::{self, Connected, Found};
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, Controller};
 use crate::client::{self, Client};
 use crate::exec::Exec;
 use crate::layout::{self, PodDir};
 use crate::network::{Links, NetworkOptions, NetworkState, Standing};
 use crate::pool::Pool;
 use crate::protocol::{Answer, Call, ShimConfig, unexpected};
-use crate::{launch, removal, session, shim, text, volume_files};
+use crate::{launch, notices, removal, session, shim, text, user_namespace, volume_files};
 
 /// How a [`NativeRuntime`] is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct NativeRuntime {
     log_dir: PathBuf,
     shim_command: Vec<OsString>,
     cgroups: Cgroups,
+    /// Why pods have one id alone, if they have.
+    single_id: Option<String>,
     slots: Mutex<HashMap<PodUid, Arc<Slot>>>,
     events: mpsc::UnboundedSender<Event>,
     listener: Mutex<Listener>,
@@ -91,6 +93,7 @@ impl NativeRuntime {
             data_dir,
             shim_command: options.shim_command,
             cgroups,
+            single_id: user_namespace::single_id(),
             slots: Mutex::default(),
             events,
             listener: Mutex::new(Listener {
@@ -121,6 +124,12 @@ impl NativeRuntime {
     #[must_use]
     pub fn network_state(&self) -> watch::Receiver<NetworkState> {
         self.links.state()
+    }
+
+    /// What to tell people, once, of what pods cannot be given here: what has no effect, and what helps.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        notices::of(&self.cgroups)
     }
 
     fn dir(&self, uid: &PodUid) -> PodDir {
@@ -261,12 +270,9 @@ impl NativeRuntime {
     }
 }
 
-/// Where cgroups can be made; that they cannot is said here, once.
+/// Where cgroups can be made.
 fn find_cgroups(data_dir: &Path, pids: Option<u64>) -> Cgroups {
-    Cgroups::find(data_dir, pids).unwrap_or_else(|why| {
-        tracing::info!("resources of containers are neither limited nor weighed: {why}");
-        Cgroups::default()
-    })
+    Cgroups::find(data_dir, pids).unwrap_or_else(|why| Cgroups::none(why, pids))
 }
 
 /// Why a pod that an agent of before an upgrade has started lacks something.
@@ -315,6 +321,14 @@ impl Runtime for NativeRuntime {
             .remove_all_but(|uid| self.dir(uid).path().exists());
         self.links.take_up(standing).await;
         Ok(records)
+    }
+
+    fn lacks(&self) -> Lacks {
+        Lacks {
+            cpu: self.cgroups.lacks(Controller::Cpu),
+            memory: self.cgroups.lacks(Controller::Memory),
+            groups: self.single_id.clone(),
+        }
     }
 
     async fn start_pod(&self, mut config: PodConfig) -> Result<(), StartPodError> {

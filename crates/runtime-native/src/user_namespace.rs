@@ -80,19 +80,23 @@ pub fn enter_user_namespace() -> io::Result<bool> {
 /// helps. `None` for root, and where there are more.
 #[must_use]
 pub fn single_id_notice() -> Option<String> {
+    single_id().map(|why| told(&why))
+}
+
+/// Why the pods of an ordinary user have a single id, if they have.
+pub(crate) fn single_id() -> Option<String> {
     let uid = geteuid();
     if uid.is_root() {
         return None;
     }
-    let why = Ranges::of(uid.as_raw()).err().or_else(|| {
+    Ranges::of(uid.as_raw()).err().or_else(|| {
         let is_missing = |program: &&str| {
             let mut dirs = PATH.split(':');
             !dirs.any(|dir| std::path::Path::new(dir).join(program).exists())
         };
         let missing = ["newuidmap", "newgidmap"].into_iter().find(is_missing);
         missing.map(|program| format!("{program} is not there"))
-    })?;
-    Some(told(&why))
+    })
 }
 
 /// What breaks where files and processes have one owner alone.

@@ -31,6 +31,17 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::images::{Credential, Image, ImageConfig, ImageError, ImageId, ImageRoot, Images};
 
+/// Why something that manifests ask for has no effect on this host; `None` for what has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// `resources.limits.cpu`.
+    pub cpu: Option<String>,
+    /// `resources.limits.memory`.
+    pub memory: Option<String>,
+    /// `fsGroup` and `supplementalGroups`.
+    pub groups: Option<String>,
+}
+
 /// A runtime of containers.
 ///
 /// Every call may be made from any task, several at once; calls about one pod take effect in the order
@@ -57,6 +68,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Before it is started, those that it will have if nothing fails; then those that it has.
     fn addresses(&self, ip: IpAddr) -> Vec<IpAddr> {
         vec![ip]
+    }
+
+    /// What pods cannot be given on this host, whatever their manifests say; the same for as long as it runs.
+    fn lacks(&self) -> Lacks {
+        Lacks::default()
     }
 
     /// Starts one run of one container in a standing sandbox.
@@ -519,16 +535,26 @@ pub enum StartPodError {
     Sandbox(String),
 }
 
-/// Why a container did not start.
+/// Why a container did not start: a variant for each step of the kubelet's that may fail.
+///
+/// Upstream: kubelet pkg/kubelet/kuberuntime/kuberuntime_container.go, startContainer; kubelet pkg/kubelet/kubelet_pods.go,
+/// makeMounts; containerd internal/cri/server/container_create.go and container_start.go, of which the latter calls runc.
+/// Shown by: no_sub_path_leads_out_of_its_volume, what_cannot_be_mounted_is_said, a_user_that_the_image_lacks_is_named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum StartContainerError {
     /// No such sandbox.
     #[error("pod {0} has no sandbox")]
     NoPod(PodUid),
-    /// The container could not be made: its root file system or its mounts.
+    /// What its spec refers to is not there, or not as it must be: a part of a volume.
+    #[error("{0}")]
+    Config(String),
+    /// The container could not be made: its user, its capabilities, what its image keeps in volumes.
     #[error("{0}")]
     Create(String),
-    /// Its command could not be executed.
+    /// It was made, and could not be set up: its root file system, its mounts, its limits.
+    #[error("{0}")]
+    Start(String),
+    /// The same: its command could not be executed.
     #[error("{0}")]
     Command(String),
 }

@@ -11,6 +11,7 @@ use probelet_runtime::{Images, Network, Runtime};
 
 use super::Node;
 use crate::configuration;
+use crate::lacking;
 use crate::pod_ip::addresses;
 use crate::pull_secrets::pull_secrets;
 
@@ -32,7 +33,8 @@ impl<R: Runtime, I: Images> Node<R, I> {
             });
         match made {
             Ok((volumes, (files, warnings))) => {
-                for warning in warnings {
+                let lacking = lacking::warnings(&self.runtime.lacks(), pod);
+                for warning in warnings.into_iter().chain(lacking) {
                     self.record(&warning);
                 }
                 self.operations

@@ -12,7 +12,8 @@ use probelet_model::status::PodStatus;
 use probelet_runtime::{ContainerRecord, Images, Network, PodRecord, Runtime};
 use probelet_store::MemoryFile;
 
-use super::{Node, decoded};
+use super::Node;
+use super::changes::decoded;
 use crate::names::Eager;
 use crate::pod_ip::addresses;
 use crate::traffic::stored_endpoints;

@@ -7,13 +7,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use probelet_model::decode;
-use probelet_model::id::ContainerId;
-use probelet_model::status::ContainerState;
+use probelet_model::id::{ContainerId, Kind};
+use probelet_model::status::{ContainerState, PodStatus};
 use probelet_runtime::{
     ContainerConfig, ExecError, ExecOutput, ExecRequest, Exit as RuntimeExit, Family, PodConfig,
     PodRecord, PodUsage, Session, SessionRequest, StartContainerError, StartPodError, Started,
     Streams, Transport, VolumeFiles,
 };
+use probelet_store::ChangeKind;
 use serde_json::json;
 
 use super::*;
@@ -165,26 +166,38 @@ struct Ground {
     _dir: tempfile::TempDir,
 }
 
+async fn node_with(
+    runtime: &Arc<Notes>,
+    fetches: Fetches<Scripted>,
+    store: &Arc<Store>,
+    dir: &Path,
+    commands: mpsc::Receiver<Command>,
+) -> Node<Notes, Scripted> {
+    let made = Node::new(Parts {
+        runtime: Arc::clone(runtime),
+        fetches,
+        store: Arc::clone(store),
+        data_dir: DataDir::new(dir),
+        commands,
+        happenings: broadcast::channel(16).0,
+        pod_cidr: Cidr::default(),
+        metrics: Arc::default(),
+        stop: false,
+    });
+    made.await.unwrap()
+}
+
 impl Ground {
     async fn with(image: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (runtime, images) = (Arc::new(Notes::new()), Arc::new(Scripted::default()));
         let store = Arc::new(Store::in_memory());
         let (commands, command_receiver) = mpsc::channel(16);
-        let data_dir = DataDir::new(dir.path());
-        let mut node = Node::new(Parts {
-            runtime: Arc::clone(&runtime),
-            fetches: Fetches::new(Arc::clone(&images), Arc::default()),
-            store: Arc::clone(&store),
-            data_dir,
-            commands: command_receiver,
-            happenings: broadcast::channel(16).0,
-            pod_cidr: Cidr::default(),
-            metrics: Arc::default(),
-            stop: false,
-        })
-        .await
-        .unwrap();
+        let (fetches, at) = (
+            Fetches::new(Arc::clone(&images), Arc::default()),
+            dir.path(),
+        );
+        let mut node = node_with(&runtime, fetches, &store, at, command_receiver).await;
         let key = ObjectKey::new(Kind::Pod, "shop", "web");
         let value = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -331,4 +344,62 @@ async fn a_pull_that_fails_is_told_in_the_status() {
     ground.until(away).await;
     assert!(ground.runtime.started.lock().unwrap().is_empty());
     assert_eq!(ground.end().await.holds(), []);
+}
+
+#[tokio::test]
+async fn what_has_gone_while_the_loop_fell_behind_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (runtime, store) = (Arc::new(Notes::new()), Arc::new(Store::in_memory()));
+    let fetches = Fetches::new(Arc::new(Scripted::default()), Arc::default());
+    let (_commands, command_receiver) = mpsc::channel(16);
+    let mut node = node_with(&runtime, fetches, &store, dir.path(), command_receiver).await;
+    let put = |kind, name: &str, spec: Value| {
+        let key = ObjectKey::new(kind, "shop", name);
+        let kind = if kind == Kind::Pod { "Pod" } else { "Service" };
+        let value = json!({
+            "apiVersion": "v1", "kind": kind, "spec": spec,
+            "metadata": { "name": name, "namespace": "shop", "uid": format!("uid-{name}") },
+        });
+        let put = store.transact(Durability::Derived, |transaction| {
+            transaction.put_any(key.clone(), value).map(drop)
+        });
+        put.unwrap();
+        (key.clone(), store.get(&key).unwrap())
+    };
+    let pod = json!({
+        "runtimeClassName": "host",
+        "containers": [{ "name": "main", "image": "none", "command": ["serve"] }],
+    });
+    let ports = json!({ "selector": { "app": "web" }, "ports": [{ "port": 80 }] });
+    let objects = [
+        put(Kind::Service, "stays", ports.clone()),
+        put(Kind::Service, "goes", ports),
+        put(Kind::Pod, "also-goes", pod),
+    ];
+    for (key, object) in &objects {
+        if key.kind == Kind::Pod {
+            let admitted = Pod::from_value(&object.value).unwrap();
+            node.admit(object.clone(), None, admitted, Origin::New);
+        } else {
+            node.object_changed(key, ChangeKind::Added, &object.value);
+        }
+    }
+    node.carry_out();
+    let uid = PodUid::from("uid-also-goes");
+    assert_eq!(node.traffic.services().len(), 2);
+    let [(stays, _), (goes, _), (also, _)] = &objects;
+    objects::remove(&store, &[goes.clone(), also.clone()]);
+    node.relist();
+    node.carry_out();
+    assert_eq!(node.traffic.services(), std::slice::from_ref(stays));
+    // It is ended, as if its deletion had been seen.
+    let ended = async {
+        while node.engine.pods().any(|pod| *pod == uid) {
+            let input = node.answers.recv().await.unwrap();
+            node.handle(input);
+            node.carry_out();
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, ended).await.unwrap();
 }

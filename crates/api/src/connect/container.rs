@@ -15,6 +15,8 @@ pub(super) struct Run {
     /// How many runs were before: the number of its log.
     pub(super) restart_count: u32,
     pub(super) running: bool,
+    /// It could not be started, so it may have no log.
+    pub(super) start_failed: bool,
 }
 
 /// `metadata.uid` of a pod.
@@ -79,6 +81,7 @@ pub(super) fn logged(
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     let state = &status["state"];
     let last = id(&status["lastState"]["terminated"]["containerID"]);
+    let start_failed = |end: &Value| end["terminated"]["reason"] == "StartError";
     // While it waits to run again its newest run is the one in `lastState`.
     let waits = state["running"].is_null() && state["terminated"].is_null();
     let before = Run {
@@ -89,6 +92,7 @@ pub(super) fn logged(
             count.saturating_sub(1)
         },
         running: false,
+        start_failed: start_failed(&status["lastState"]),
     };
     if previous {
         let missing = format!("previous terminated {about} not found");
@@ -99,6 +103,7 @@ pub(super) fn logged(
             id: id(&status["containerID"]).unwrap_or_else(|| "".into()),
             restart_count: count,
             running: true,
+            start_failed: false,
         });
     }
     if state["terminated"].is_object()
@@ -108,6 +113,7 @@ pub(super) fn logged(
             id,
             restart_count: count,
             running: false,
+            start_failed: start_failed(state),
         });
     }
     if last.is_some() {

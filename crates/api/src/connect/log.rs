@@ -31,8 +31,9 @@ use options::Options;
 /// Only the newest file is read, as upstream: what has been rotated away by the time of the request is not told.
 ///
 /// Upstream: pkg/registry/core/pod/rest/log.go, LogREST.Get; kubelet pkg/kubelet/kubelet_pods.go,
-/// GetKubeletContainerLogs; cri-client pkg/logs/logs.go, ReadLogs.
-/// Shown by: logs_are_told_as_they_are_asked_for.
+/// GetKubeletContainerLogs; cri-client pkg/logs/logs.go, ReadLogs; containerd internal/cri/server/container_start.go,
+/// createContainerLoggers.
+/// Shown by: logs_are_told_as_they_are_asked_for, a_run_that_could_not_be_started_has_an_empty_log.
 pub(super) async fn answer(
     log_dir: &Path,
     store: &Arc<Store>,
@@ -56,10 +57,13 @@ pub(super) async fn answer(
     // Watched before it is read, so that nothing falls between.
     let follow = (options.follow && run.running)
         .then(|| Follow::new(store, (&pod.key, &uid), (container, run.id), &path));
-    let log = Log::open(&path, &options).await;
-    let log = log.map_err(|error| unreadable(&path, &error))?;
+    let log = match Log::open(&path, &options).await {
+        // Upstream's runtime makes the file before it tries to start who is to write to it.
+        Err(error) if run.start_failed && error.kind() == io::ErrorKind::NotFound => None,
+        opened => Some(opened.map_err(|error| unreadable(&path, &error))?),
+    };
     let body = body::stream((log, follow), |(mut log, mut follow)| async move {
-        let piece = log.next(follow.as_mut()).await?;
+        let piece = log.as_mut()?.next(follow.as_mut()).await?;
         Some((piece, (log, follow)))
     });
     let mut response = Response::new(body);

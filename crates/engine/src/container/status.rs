@@ -32,7 +32,7 @@ impl ContainerMachine {
     /// Upstream: kubelet pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses.
     /// Shown by: e1_a_new_pod_with_two_containers, e2_one_init_container_runs,
     /// e6_the_only_container_in_crash_loop_back_off, e7_one_runs_and_one_never_started,
-    /// stamps_of_a_run_are_whole_seconds.
+    /// stamps_of_a_run_are_whole_seconds, a_run_that_could_not_be_started_has_an_image.
     pub(crate) fn status(&self, spec: &Container, around: Surroundings) -> ContainerStatus {
         let newest = self.newest_exit.as_ref().map(|exited| &exited.terminated);
         let told = |end: &Terminated| brief(end, around.message_limit);

@@ -69,7 +69,7 @@ impl PodMachine {
             Err(failure @ (ContainerFailure::Config(_) | ContainerFailure::Create(_))) => {
                 let (reason, message) = match failure {
                     ContainerFailure::Config(message) => ("CreateContainerConfigError", message),
-                    ContainerFailure::Create(message) | ContainerFailure::Command(message) => {
+                    ContainerFailure::Create(message) | ContainerFailure::Start(message) => {
                         ("CreateContainerError", message)
                     }
                 };
@@ -80,7 +80,7 @@ impl PodMachine {
                 let text = format!("Error: {message}");
                 self.tell(index, EventKind::Warning, "Failed", &text, turn);
             }
-            Err(ContainerFailure::Command(message)) => {
+            Err(ContainerFailure::Start(message)) => {
                 // containerd keeps such a container with exit code 128 and this reason.
                 let exit = Exit {
                     code: 128,
@@ -101,6 +101,7 @@ impl PodMachine {
                 };
                 let container = &mut self.containers[index];
                 container.waiting = None;
+                container.take_image(image);
                 container.run_ended(exited, restart_count);
                 self.tell(
                     index,

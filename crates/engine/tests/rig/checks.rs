@@ -323,14 +323,14 @@ impl Checks {
                 && let (ContainerState::Terminated(end), ContainerState::Waiting(waiting)) =
                     (&old.state, &new.state)
             {
-                // A start that was granted past the policy may fail.
+                // A start that was granted past the policy may fail, and what could not be located was not seen to end.
                 let reason = waiting.reason.as_deref().unwrap_or_default();
                 assert!(
                     reason.ends_with("Error")
                         || reason.contains("Image")
-                        || reason.starts_with("Registry")
+                        || end.reason.as_deref() == Some("ContainerStatusUnknown")
                         || comes_again(&seen.pod, spec, end.exit_code),
-                    "{name} has ended for good"
+                    "{name} has ended for good: {old:?} to {new:?}"
                 );
             }
         }

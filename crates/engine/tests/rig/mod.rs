@@ -419,7 +419,7 @@ impl Rig {
                 Ok(now.wall)
             }
             Start::CannotCreate => Err(ContainerFailure::Create("no such image".to_owned())),
-            Start::CannotExecute => Err(ContainerFailure::Command("no such file".to_owned())),
+            Start::CannotExecute => Err(ContainerFailure::Start("no such file".to_owned())),
         };
         self.tell(Input::ContainerStarted {
             pod,

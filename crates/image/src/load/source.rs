@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::LoadError;
 use crate::manifest;
-use crate::unpack::members::{Kind, Members};
+use crate::unpack::members::{Kind, Member, Members};
 use crate::unpack::stream::{Bounded, decompressed};
 
 /// An archive has no more members than this.
@@ -31,6 +31,18 @@ pub(super) enum Source {
 pub(super) enum Place {
     At { offset: u64, length: u64 },
     Link(String),
+}
+
+/// What is said of a file that does not even begin as an archive.
+const NOT_A_TAR: &str = "not a tar archive, plain or compressed, as `docker save` writes one";
+
+fn next<R: Read>(members: &mut Members<R>, is_first: bool) -> io::Result<Option<Member>> {
+    members.next().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof if is_first => {
+            io::Error::new(io::ErrorKind::InvalidData, NOT_A_TAR)
+        }
+        _ => error,
+    })
 }
 
 /// A part of a file.
@@ -88,7 +100,7 @@ impl Source {
             reader: BufReader::with_capacity(64 << 10, &file),
             bytes: 0,
         });
-        while let Some(member) = members.next()? {
+        while let Some(member) = next(&mut members, parts.is_empty())? {
             let place = match member.kind {
                 Kind::File {
                     size: length,

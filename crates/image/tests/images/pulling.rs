@@ -118,6 +118,24 @@ async fn a_wrong_password_is_denied() {
 }
 
 #[tokio::test]
+async fn who_is_let_in_hears_that_something_is_not_there() {
+    let registry = Registry::with_login();
+    registry.push(&Made::of(&[]), "app:v1").await;
+    let shelf = Shelf::new();
+    let no_digest = format!("app@{}", digest(b"nothing"));
+    for name in ["app:v2", "other/app:v1", &no_digest] {
+        let reference = registry.reference(name);
+        let credentials = credential(&registry, PASSWORD);
+        assert_eq!(
+            words(shelf.store.pull(&reference, credentials).await),
+            format!(
+                "failed to pull and unpack image \"{reference}\": failed to resolve reference \"{reference}\": {reference}: not found"
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_tag_that_is_not_there_is_not_found() {
     let registry = Registry::open();
     registry.push(&Made::of(&[]), "app:v1").await;
@@ -141,9 +159,36 @@ async fn a_tag_that_is_not_there_is_not_found() {
         words.contains("failed to do request: Get \"http://127.0.0.1:1/v2/\": "),
         "{words}"
     );
-    assert!(words.contains("Connection refused"), "{words}");
     assert_eq!(shelf.store.images().await.unwrap(), []);
     shelf.assert_empty();
+}
+
+#[tokio::test]
+async fn a_registry_that_cannot_be_reached_is_told_as_go_tells_it() {
+    let shelf = Shelf::new();
+    for (name, expect) in [
+        (
+            "127.0.0.1:1/app",
+            "dial tcp 127.0.0.1:1: connect: connection refused",
+        ),
+        (
+            "[::1]:1/app",
+            "dial tcp [::1]:1: connect: connection refused",
+        ),
+        ("nobody.invalid/app", "dial tcp: lookup nobody.invalid: "),
+    ] {
+        let error = shelf.store.pull(name, Vec::new()).await.unwrap_err();
+        assert!(matches!(error, ImageError::Failed(_)), "{error:?}");
+        let said = error.to_string();
+        let (_, cause) = said.split_once("/v2/\": ").unwrap();
+        assert!(cause.starts_with(expect), "{said}");
+    }
+    // By the name, the address that was tried first.
+    let error = shelf.store.pull("localhost:1/app", Vec::new()).await;
+    let said = error.unwrap_err().to_string();
+    let refused = ["127.0.0.1:1", "[::1]:1"]
+        .map(|address| format!("/v2/\": dial tcp {address}: connect: connection refused"));
+    assert!(refused.iter().any(|end| said.ends_with(end)), "{said}");
 }
 
 /// What docker's own configuration says is used: of this process and its programs, so it is one of its own.

@@ -44,14 +44,17 @@ const SHELL: &str = r#"
 
 /// `probelet.test/busybox:1`: the host's static busybox alone.
 pub(crate) fn busybox(archive: &Path) {
-    make(
-        archive,
-        r#"
+    busybox_as(archive, "probelet.test/busybox:1");
+}
+
+/// The same by another name.
+pub(crate) fn busybox_as(archive: &Path, name: &str) {
+    let script = r#"
         put_busybox root
         layer root
-        image probelet.test/busybox:1 '{"Cmd":["sh"],"Env":["PATH=/bin"],"WorkingDir":"/www"}' root
-        "#,
-    );
+        image NAME '{"Cmd":["sh"],"Env":["PATH=/bin"],"WorkingDir":"/www"}' root
+        "#;
+    make(archive, &script.replace("NAME", name));
 }
 
 /// `probelet.test/nginx:1`: Debian's nginx with its page, what it writes to, and the libraries that it is linked

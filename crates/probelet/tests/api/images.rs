@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::image::{self, PASSWORD, Registry, USER};
 use crate::node::{Node, Sort};
@@ -143,7 +143,20 @@ fn busybox_runs_with_all_probes(node: &Node) {
     let id = fields[2];
     let said = node.shell(&format!("$PROBELET image rm {id}"));
     assert_eq!(said.code, Some(1), "{}", said.text);
-    assert_has(&said.text, &["is held by the pods "]);
+    let by = " is held by the pods default/";
+    assert_has(
+        &said.text,
+        &[by, "default/first", "default/second", "default/third"],
+    );
+    let listed = told(node, "$PROBELET image ls -o json");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let held_by = listed["images"][0]["heldBy"].as_array().unwrap();
+    let first = pod(node, "first")["metadata"].clone();
+    let first = json!({ "namespace": "default", "name": "first", "uid": first["uid"] });
+    assert!(
+        held_by.len() == 3 && held_by.contains(&first),
+        "{held_by:?}"
+    );
     told(node, "kubectl delete pods --all --wait");
     told(node, &format!("$PROBELET image rm {id}"));
     assert_eq!(told(node, "$PROBELET image ls").lines().count(), 1);
@@ -164,6 +177,27 @@ fn busybox_runs_with_all_three_kinds_of_probes_for_an_ordinary_user() {
     }
     let node = Node::start_as(Sort::ImagesAsNobody);
     busybox_runs_with_all_probes(&node);
+    node.finish();
+}
+
+#[test]
+fn the_example_of_an_image_does_what_it_says() {
+    let node = Node::start_as(Sort::Images);
+    load(&node, |archive| {
+        image::busybox_as(archive, "docker.io/library/busybox:1.36");
+    });
+    let example = include_str!("../../../../examples/image.yaml");
+    create(&node, example);
+    wait_ready(&node, "image");
+    let page = told(&node, "kubectl exec image -- wget -q -O - http://page/");
+    assert_eq!(page.trim(), "hello from image");
+    told(&node, "kubectl exec image -- rm /www/index.html");
+    let wait = "kubectl wait pod/image --for=condition=Ready=false --timeout=50s";
+    told(&node, wait);
+    let restarted = "kubectl wait pod/image --for=jsonpath='{.status.containerStatuses[0].restartCount}'=1 \
+                     --timeout=50s";
+    told(&node, restarted);
+    wait_ready(&node, "image");
     node.finish();
 }
 

@@ -2,9 +2,13 @@
 //! afterwards than was before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::net::{getpeername, getsockname, sockopt};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::image;
 use crate::node::{Node, Sort};
@@ -303,15 +307,17 @@ fn descriptors(agent: u32) -> Vec<String> {
         .unwrap()
         .flatten();
     let mut kinds: Vec<String> = entries
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .map(|target| target.display().to_string())
-        .filter_map(|target| match target.split_once(":[") {
+        .filter_map(|entry| {
+            let target = std::fs::read_link(entry.path()).ok()?;
+            Some((entry, target.display().to_string()))
+        })
+        .filter_map(|(entry, target)| match target.split_once(":[") {
             Some(("socket", inode)) => {
                 let known = sockets.get(inode.trim_end_matches(']'));
                 match known {
                     Some(Socket::Connection) => None,
                     Some(Socket::Other(what)) => Some(what.clone()),
-                    None => Some("socket".to_owned()),
+                    None => Some(look_at_socket(agent, &entry.file_name())),
                 }
             }
             Some((kind, _)) => Some(kind.to_owned()),
@@ -320,6 +326,22 @@ fn descriptors(agent: u32) -> Vec<String> {
         .collect();
     kinds.sort();
     kinds
+}
+
+/// One that no table of the host's network namespace has.
+fn look_at_socket(agent: u32, number: &OsStr) -> String {
+    let look = || {
+        let agent = Pid::from_raw(agent.try_into().ok()?)?;
+        let agent = pidfd_open(agent, PidfdFlags::empty()).ok()?;
+        let number = number.to_str()?.parse().ok()?;
+        let socket = pidfd_getfd(&agent, number, PidfdGetfdFlags::empty()).ok()?;
+        let domain = sockopt::socket_domain(&socket).ok()?;
+        let kind = sockopt::socket_type(&socket).ok()?;
+        let own = getsockname(&socket).ok();
+        let other = getpeername(&socket).ok();
+        Some(format!("socket {domain:?} {kind:?} {own:?} {other:?}"))
+    };
+    look().unwrap_or_else(|| "socket".to_owned())
 }
 
 /// A socket of the host's network namespace.

@@ -61,6 +61,28 @@ fn a_detached_agent_is_ended_by_down_and_the_pods_come_back() {
     });
 }
 
+#[test]
+fn a_pod_whose_name_is_too_long_for_its_logs_is_deleted() {
+    each(|rig| {
+        let name = "n".repeat(253);
+        let mut pod = rig.pod(&name, &shell("exec sleep 1000"));
+        pod["metadata"]["labels"] = json!({});
+        let file = rig.manifest("pod.json", &[&pod]);
+        rig.run("up", &["--detach", "-f", file.to_str().unwrap()])
+            .done();
+        rig.status_when("why it does not start", |status| {
+            let mut events = status.of("Event");
+            events.any(|event| {
+                let text = event["message"].as_str().unwrap_or_default();
+                text.contains("file name too long")
+            })
+        });
+        let said = rig.run("down", &["--delete"]).done();
+        assert_eq!(said.out, "everything is deleted\n");
+        rig.assert_data_dir_is_empty();
+    });
+}
+
 /// All that people can bring in: a namespace of its own with a pod, and a Deployment that is up.
 fn all_sorts(rig: &Rig) {
     let mut own = rig.pod("own", &shell("exec sleep 1000"));

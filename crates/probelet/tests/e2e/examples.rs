@@ -22,6 +22,11 @@ fn every_example_runs_and_ends_without_a_trace() {
                 .is_some_and(|extension| extension == "yaml")
         })
         .collect();
+    // What needs an image is run where images are made: in the tests of the API.
+    files.retain(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.contains("runtimeClassName: host")
+    });
     files.sort();
     assert!(files.len() >= 8, "{files:?}");
     for user in users() {

@@ -29,6 +29,39 @@ fn a_command_that_does_not_exist_is_a_start_error_with_back_off() {
 }
 
 #[test]
+fn what_cannot_be_mounted_is_a_start_error_and_a_bad_sub_path_an_error_of_configuration() {
+    each(|rig| {
+        let with_volume = |name: &str, script: &str, mount: Value| {
+            rig.pod(name, &shell(script))
+                .with("volumeMounts", json!([mount]))
+                .with_spec("volumes", json!([{ "name": "v", "emptyDir": {} }]))
+                .with_spec("restartPolicy", json!("Never"))
+        };
+        let odd = json!({ "name": "v", "mountPath": "/etc/passwd" });
+        let odd = with_volume("odd", "exit 0", odd);
+        let part = json!({ "name": "v", "mountPath": "/m", "subPath": "out" });
+        let part = with_volume("part", "exit 0", part);
+        let part = part.with_init("plants", "ln -s /etc /v/out");
+        let part = part.with_in_init("volumeMounts", json!([{ "name": "v", "mountPath": "/v" }]));
+        let manifest = rig.manifest("pods.json", &[&odd, &part]);
+        let _up = rig.up(&[&manifest]);
+        let status = rig.status_when("both gone wrong", |status| {
+            status.phase("odd") == "Failed" && !status.events("part", "Failed").is_empty()
+        });
+        let end = &status.container("odd")["state"]["terminated"];
+        assert_eq!(end["reason"], "StartError", "{end:#}");
+        assert_eq!(end["exitCode"], 128);
+        let said = "volume \"v\": mount at /etc/passwd: not a directory";
+        assert_eq!(end["message"], said);
+        assert_eq!(status.phase("part"), "Pending");
+        let waits = &status.container("part")["state"]["waiting"];
+        assert_eq!(waits["reason"], "CreateContainerConfigError", "{waits:#}");
+        let said = "failed to prepare subPath for volumeMount \"v\" of container \"main\"";
+        assert_eq!(waits["message"], said);
+    });
+}
+
+#[test]
 fn a_host_path_that_is_no_directory_is_waited_for() {
     each(|rig| {
         let dir = rig.path("later");

@@ -36,6 +36,8 @@ mod orphans;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod pids;
+#[cfg(test)]
 mod readiness;
 #[cfg(test)]
 mod rig;

@@ -11,7 +11,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 
-use crate::rig::{PATIENCE, PodValue, Rig, each, file_probe, service, shell, try_until, until};
+use crate::rig::{
+    PATIENCE, PodValue, Rig, User, each, file_probe, service, shell, try_until, until,
+};
 
 /// A pod whose probe writes on the terminal of whoever lets it: bell, title, colour, clear.
 fn rude(rig: &Rig) -> Value {
@@ -51,6 +53,57 @@ fn piped_it_is_a_line_an_event() {
         assert!(up.ended().success());
         let last = up.seen().last().unwrap();
         assert!(last.ends_with("pod/rude deleted"), "{last}");
+    });
+}
+
+#[test]
+fn what_a_user_cannot_give_is_said_once_and_of_the_pod() {
+    each(|rig| {
+        let mut pod = rig.pod("asks", &shell("exec sleep 1000"));
+        pod["spec"]["securityContext"] = json!({ "fsGroup": 5, "supplementalGroups": [7] });
+        let limits = json!({ "limits": { "cpu": "1", "memory": "64Mi" } });
+        let pod = pod.with("resources", limits);
+        let file = rig.manifest("asks.json", &[&pod]);
+        let said = rig
+            .run("up", &["--detach", "-f", file.to_str().unwrap()])
+            .done();
+        let notices: Vec<&str> = said
+            .err
+            .lines()
+            .filter(|line| line.starts_with("notice: "))
+            .collect();
+        let log = std::fs::read_to_string(rig.data_dir.join("agent.log")).unwrap();
+        for notice in &notices {
+            assert_eq!(log.matches(notice).count(), 1, "{log}");
+        }
+        let status = rig.status_when("the pod", |status| status.is_ready("asks"));
+        let warned: Vec<&str> = status
+            .of("Event")
+            .filter_map(|event| event["reason"].as_str())
+            .filter(|reason| reason.ends_with("NotSupported"))
+            .collect();
+        // What this user has depends on the host; what is said of it in both places must be the same.
+        let lacks = |words: &str| notices.iter().any(|notice| notice.contains(words));
+        let wanted = [
+            (
+                lacks("supplementalGroups and fsGroup"),
+                "FSGroupNotSupported",
+            ),
+            (
+                lacks("supplementalGroups and fsGroup"),
+                "SupplementalGroupsNotSupported",
+            ),
+            (lacks("CPU is neither"), "LimitsNotSupported"),
+            (lacks("memory is not limited"), "LimitsNotSupported"),
+        ];
+        let wanted: Vec<&str> = wanted
+            .iter()
+            .filter_map(|(lacks, reason)| lacks.then_some(*reason))
+            .collect();
+        assert_eq!(warned, wanted, "{notices:?}");
+        let is_nobody = rig.user == User::Nobody;
+        assert!(!is_nobody || notices.len() == 2, "{notices:?}");
+        rig.run("down", &["--delete"]).done();
     });
 }
 

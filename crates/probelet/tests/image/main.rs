@@ -34,8 +34,17 @@ mod tests {
 
         /// An OCI layout of one image with that file, packed.
         fn layout(&self, name: &str) -> PathBuf {
+            let _not_there = fs::remove_dir_all(self.dir.path().join("layout"));
+            self.add(name, "io.containerd.image.name", name)
+        }
+
+        /// The layout with one image more, which has only a tag.
+        fn tagged(&self, content: &str, tag: &str) -> PathBuf {
+            self.add(content, "org.opencontainers.image.ref.name", tag)
+        }
+
+        fn add(&self, name: &str, annotation: &str, value: &str) -> PathBuf {
             let (folder, root) = (self.dir.path().join("layout"), self.dir.path().join("root"));
-            let _not_there = fs::remove_dir_all(&folder);
             let blobs = folder.join("blobs/sha256");
             fs::create_dir_all(&blobs).unwrap();
             fs::create_dir_all(&root).unwrap();
@@ -53,9 +62,14 @@ mod tests {
             let config = blob(config.to_string().as_bytes());
             let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
             let mut manifest = blob(manifest.to_string().as_bytes());
-            manifest["annotations"] = json!({ "io.containerd.image.name": name });
-            let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
-            fs::write(folder.join("index.json"), index.to_string()).unwrap();
+            manifest["annotations"] = json!({ annotation: value });
+            let path = folder.join("index.json");
+            let mut index = match fs::read(&path) {
+                Ok(text) => serde_json::from_slice(&text).unwrap(),
+                Err(_) => json!({ "schemaVersion": 2, "manifests": [] }),
+            };
+            index["manifests"].as_array_mut().unwrap().push(manifest);
+            fs::write(path, index.to_string()).unwrap();
             let packed = self.dir.path().join("layout.tar");
             fs::write(&packed, tar(&folder)).unwrap();
             packed
@@ -156,6 +170,76 @@ mod tests {
     }
 
     #[test]
+    fn a_data_directory_that_cannot_be_had_is_said_once() {
+        let ground = Ground::new();
+        let mut command = ground.command(&["ls"]);
+        let output = command.env("PROBELET_DATA_DIR", "/proc/x").output();
+        let (_, err) = told(&output.unwrap(), 1);
+        assert_eq!(
+            err,
+            "error: data directory /proc/x: No such file or directory (os error 2)\n"
+        );
+    }
+
+    #[test]
+    fn what_is_no_archive_is_said_in_a_line() {
+        let ground = Ground::new();
+        let path = ground.dir.path().join("text.tar");
+        fs::write(&path, "A line of a text.\n".repeat(100)).unwrap();
+        let (_, err) = ground.run(&["load", "-i", path.to_str().unwrap()], 1);
+        assert!(
+            err.lines().count() == 1 && err.contains(": not a tar archive"),
+            "{err}"
+        );
+        let folder = ground.dir.path().join("skopeo");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("manifest.json"), r#"{"schemaVersion":2}"#).unwrap();
+        let (_, err) = ground.run(&["load", "-i", folder.to_str().unwrap()], 1);
+        assert!(
+            err.contains("manifest.json: expected the list of images that `docker save` writes"),
+            "{err}"
+        );
+    }
+
+    #[test]
+    fn images_that_have_only_tags_are_all_loaded() {
+        let ground = Ground::new();
+        let first = ground.tagged("first", "multi");
+        let both = ground.tagged("second", "bb");
+        let (out, err) = ground.run(&["load", "-i", both.to_str().unwrap()], 0);
+        let rows: Vec<&str> = out.lines().collect();
+        assert!(
+            rows.len() == 2 && rows.iter().all(|row| row.starts_with("<none> sha256:")),
+            "{first:?}: {out}"
+        );
+        assert_eq!(
+            err.matches("has no name there; --name gives it one")
+                .count(),
+            2,
+            "{err}"
+        );
+        let named = ["load", "-q", "--name", "app", "-i", both.to_str().unwrap()];
+        let (out, err) = ground.run(&named, 0);
+        assert!(
+            out.starts_with("docker.io/library/app:bb sha256:")
+                && out.contains("\ndocker.io/library/app:multi sha256:"),
+            "{out}"
+        );
+        assert_eq!(err, "");
+        let (out, _) = ground.run(&["ls"], 0);
+        assert_eq!(out.lines().count(), 3, "{out}");
+    }
+
+    #[test]
+    fn a_pipe_sees_no_colours() {
+        let ground = Ground::new();
+        let mut command = ground.command(&["pull", "127.0.0.1:1/app"]);
+        let (_, err) = told(&command.env("PROBELET_LOG", "debug").output().unwrap(), 1);
+        assert!(err.contains("DEBUG"), "{err}");
+        assert!(!err.contains('\u{1b}'), "{err:?}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let ground = Ground::new();
         let (_, err) = ground.run(&["pull", "A B"], 1);
@@ -182,6 +266,14 @@ mod tests {
         assert_eq!(
             err,
             "error: /nothing: No such file or directory (os error 2)\n"
+        );
+        let (_, err) = ground.run(&["pull", "A", "127.0.0.1:1/app", "B"], 1);
+        let lines: Vec<&str> = err.lines().collect();
+        let said = |index: usize, words: &str| lines[index].contains(words);
+        assert!(said(0, "\"A\"") && said(1, "127.0.0.1:1/app"), "{err}");
+        assert!(
+            said(2, "\"B\"") && said(3, "error: 3 of 3 not pulled"),
+            "{err}"
         );
         ground.run(&["pull"], 2);
         ground.run(&["rm"], 2);

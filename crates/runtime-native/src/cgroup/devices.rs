@@ -235,6 +235,7 @@ mod tests {
             }],
             parent: PathBuf::from(format!("probelet/test-{}", std::process::id())),
             pids: None,
+            why_none: None,
         };
         let uid = "u".into();
         let pod = cgroups.make_pod(&uid, &Resources::default(), Qos::Burstable);

@@ -54,17 +54,22 @@ impl Confinement {
         self.own_filter
     }
 
-    /// Puts it on the calling process, around `ids`, with which the process becomes another user.
+    /// Puts it on the calling process, around `ids`, with which the process becomes another user, and `look_up`, what
+    /// is to be done as that user.
     ///
     /// A filter may be put on by whoever has SYS_ADMIN in its user namespace, or no_new_privs: so without the
     /// latter, before the ids are changed, and otherwise last, so that it need not let that pass.
     ///
     /// Upstream: runc libcontainer/setns_init_linux.go and standard_init_linux.go, Init.
     /// Shown by: the_default_profile_is_on, a_profile_of_the_node_is_used.
-    pub(super) fn put_on(&self, ids: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn put_on<T>(
+        &self,
+        ids: impl FnOnce() -> Result<()>,
+        look_up: impl FnOnce() -> T,
+    ) -> Result<T> {
         // Its memory is a copy of the shim's until it executes something, and from here on others are bounded alike.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        self.bind(ids)
+        self.bind(ids, look_up)
     }
 
     /// The same for a process of ours that stays beside the container's: whoever of them gets hold of it, as with
@@ -83,21 +88,22 @@ impl Confinement {
             filter: filter.cloned(),
             ..self.clone()
         };
-        own.bind(|| Ok(()))
+        own.bind(|| Ok(()), || ())
     }
 
-    fn bind(&self, ids: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn bind<T>(&self, ids: impl FnOnce() -> Result<()>, look_up: impl FnOnce() -> T) -> Result<T> {
         if !self.no_new_privileges {
             self.install()?;
         }
         capabilities::bound(self.capabilities)?;
         ids()?;
         capabilities::limit(self.capabilities)?;
+        let looked_up = look_up();
         if self.no_new_privileges {
             set_no_new_privs(true)?;
             self.install()?;
         }
-        Ok(())
+        Ok(looked_up)
     }
 
     fn install(&self) -> Result<()> {

@@ -177,7 +177,7 @@ impl Container {
         }
         let cgroup = pod
             .make(&config)
-            .map_err(|error| create(format!("limit resources: {error}")))?;
+            .map_err(|error| StartContainerError::Start(format!("limit resources: {error}")))?;
         let (near, far) = Pipes::make(&config).map_err(system)?;
         let becomes_main = config.image.is_some() && sandbox.pids.are_the_containers_own();
         let setting = Setting {
@@ -502,7 +502,7 @@ impl Container {
         let answer = match (serde_json::from_slice(&failure), &self.main) {
             (Ok(error), _) => Err(error),
             (Err(_), Some(main)) => Ok(main.started.clone()),
-            (Err(_), None) => Err(StartContainerError::Create(
+            (Err(_), None) => Err(StartContainerError::Start(
                 "killed while it was being set up".into(),
             )),
         };

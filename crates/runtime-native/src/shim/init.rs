@@ -25,7 +25,10 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::command::{CommandError, Environment, StandardStreams, Words, enter_dir, prepare};
+use super::command::{
+    self, CommandError, Entered, Environment, NOT_EXECUTED, StandardStreams, Words, enter_dir,
+    enter_dir_early, prepare,
+};
 use super::confinement::Confinement;
 use super::identity::{Identity, Privilege};
 use super::rootfs::{self, Plan};
@@ -36,9 +39,6 @@ use crate::cgroup::ContainerCgroup;
 use crate::layout::code_of_signal;
 use crate::sys::{self, Fresh};
 use crate::{clock, process, text, wire};
-
-/// The exit code of a process that has not become the main program; nobody hears of it.
-const NOT_EXECUTED: i32 = 127;
 
 /// All that an init needs, inherited over the fork.
 pub(super) struct Setting<'a> {
@@ -85,17 +85,27 @@ pub(super) enum FromInit {
 /// What a forked child of the shim does instead of returning.
 pub(super) fn run(setting: &Setting<'_>) -> i32 {
     match start(setting) {
-        Ok(main) => supervise(setting.channel, main),
+        Ok(Next::Supervise(main)) => supervise(setting.channel, main),
+        Ok(Next::End(code)) => code,
         Err(error) => {
             report_failure(setting.failure, &error);
-            NOT_EXECUTED
+            1
         }
     }
 }
 
-fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
+/// What is left to do for an init that has done what it could.
+enum Next {
+    /// There is a main program beside it.
+    Supervise(Pid),
+    /// It has not become the main program.
+    End(i32),
+}
+
+fn start(setting: &Setting<'_>) -> Result<Next, StartContainerError> {
     let create = |text: String| StartContainerError::Create(text);
-    let system = |errno: Errno| create(format!("set up container: {}", text::reason(errno)));
+    let set_up = |text: String| StartContainerError::Start(text);
+    let system = |errno: Errno| set_up(format!("set up container: {}", text::reason(errno)));
     let Setting {
         channel, failure, ..
     } = *setting;
@@ -118,13 +128,13 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
             ))
         })?;
     }
-    rootfs::enter(&setting.root).map_err(|error| create(error.to_string()))?;
+    rootfs::enter(&setting.root)?;
     let far;
     let streams = match setting.pipes {
         Some(pipes) => pipes,
         None => {
             far = make_terminal(channel)
-                .map_err(|errno| create(format!("make a terminal: {}", text::reason(errno))))?;
+                .map_err(|errno| set_up(format!("make a terminal: {}", text::reason(errno))))?;
             on_terminal(far.as_fd())
         }
     };
@@ -157,14 +167,13 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
         };
         tell(channel, &told, vec![own]).map_err(system)?;
         let error = become_main(setting, &streams, &identity, &env, &words, &dir, None);
-        return Err(command(error));
+        return Ok(Next::End(give_up(failure, &error)));
     }
     let bounded = eventfd(0, EventfdFlags::CLOEXEC).map_err(system)?;
     let main = sys::fork(Fresh::Nothing, || {
         let bounded = Some(&bounded);
         let error = become_main(setting, &streams, &identity, &env, &words, &dir, bounded);
-        report_failure(failure, &command(error));
-        NOT_EXECUTED
+        give_up(failure, &error)
     });
     let main = main.map_err(system)?;
     // What is left to do here needs no more power than the container has.
@@ -177,7 +186,7 @@ fn start(setting: &Setting<'_>) -> Result<Pid, StartContainerError> {
         return Err(system(errno));
     }
     tell(channel, &FromInit::Main { identity, at }, vec![main.pidfd]).map_err(system)?;
-    Ok(main.pid)
+    Ok(Next::Supervise(main.pid))
 }
 
 /// Moves the calling process into the container's own session keyring.
@@ -218,6 +227,7 @@ fn become_main(
 ) -> CommandError {
     let attempt = || {
         prepare(streams)?;
+        let entered = enter_dir_early(dir)?;
         let user = |reason: String| CommandError::User {
             uid: identity.uid,
             reason,
@@ -233,17 +243,34 @@ fn become_main(
         if let Some(bounded) = bounded {
             rustix::io::read(bounded, &mut [0; 8]).map_err(|errno| user(text::reason(errno)))?;
         }
-        setting
+        let look_up = || {
+            if entered == Entered::Denied {
+                enter_dir(dir, entered)?;
+            }
+            words.look_up()
+        };
+        let path = setting
             .confinement
-            .put_on(|| identity.set_ids(setting.privilege))
-            .map_err(|errno| user(text::reason(errno)))?;
+            .put_on(|| identity.set_ids(setting.privilege), look_up)
+            .map_err(|errno| user(text::reason(errno)))??;
         if setting.becomes_main || !setting.is_process_1 {
             // No pid namespace ends it if its parent is killed. A profile of the node may not allow it.
             let _forbidden = set_parent_process_death_signal(Some(Signal::KILL));
         }
-        enter_dir(dir)
+        Ok(words.execute(path, env))
     };
-    attempt().err().unwrap_or_else(|| words.execute(env))
+    attempt().unwrap_or_else(|error| error)
+}
+
+/// What is left to a process that has not become the main program: to say why, where upstream's runtimes would, and
+/// to end with this exit code.
+fn give_up(failure: BorrowedFd<'_>, error: &CommandError) -> i32 {
+    if matches!(error, CommandError::Execute { .. }) {
+        command::say(error);
+        return NOT_EXECUTED;
+    }
+    report_failure(failure, &StartContainerError::Command(error.to_string()));
+    127
 }
 
 /// Reaps until the main process has ended.

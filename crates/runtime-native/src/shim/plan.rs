@@ -66,15 +66,15 @@ fn mounts(
     dir: &PodDir,
     config: &ContainerConfig,
 ) -> Result<Vec<Mount>, StartContainerError> {
-    let create = |text: String| StartContainerError::Create(text);
+    let config_error = |text: String| StartContainerError::Config(text);
     let mut mounts = Vec::new();
     for mount in &config.mounts {
         let name = &mount.volume;
         let volume = shim.pod.volumes.iter().find(|volume| volume.name == *name);
         let volume =
-            volume.ok_or_else(|| create(format!("volume \"{name}\": the pod has none")))?;
+            volume.ok_or_else(|| config_error(format!("volume \"{name}\": the pod has none")))?;
         if mount.sub_path.is_none() && mount.sub_path_expr.is_some() {
-            return Err(create(format!(
+            return Err(config_error(format!(
                 "volume \"{name}\": subPathExpr has not been expanded"
             )));
         }

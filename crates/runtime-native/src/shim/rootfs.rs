@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use probelet_runtime::StartContainerError;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
@@ -79,6 +80,12 @@ pub(super) enum RootfsError {
         step: String,
         source: std::io::Error,
     },
+    /// Of what is done while the container is made, before it is started.
+    #[error("{step}: {}", text::of_io(.source))]
+    Image {
+        step: String,
+        source: std::io::Error,
+    },
     #[error("{what}: \"{}\" cannot be mounted because it is inside /proc", .target.display())]
     InsideProc { what: String, target: PathBuf },
     #[error("{0}: cannot be mounted over /")]
@@ -91,6 +98,20 @@ pub(super) enum RootfsError {
     /// Shown by: hostile_images_stay_inside.
     #[error("filesystem \"{0}\" must be mounted on ordinary directory")]
     NotOrdinary(&'static str),
+}
+
+impl From<RootfsError> for StartContainerError {
+    fn from(error: RootfsError) -> Self {
+        let text = error.to_string();
+        match error {
+            RootfsError::SubPath(_) => Self::Config(text),
+            RootfsError::Image { .. } => Self::Create(text),
+            RootfsError::Step { .. }
+            | RootfsError::InsideProc { .. }
+            | RootfsError::OverRoot(_)
+            | RootfsError::NotOrdinary(_) => Self::Start(text),
+        }
+    }
 }
 
 pub(super) type Done<T = ()> = Result<T, RootfsError>;
@@ -156,7 +177,10 @@ pub(super) fn enter(plan: &Plan) -> Done {
                 .during(|| "mount the image's layers")?;
             let volumes = image
                 .make_volumes(is_covered)
-                .during(|| "make the image's volumes")?;
+                .map_err(|source| RootfsError::Image {
+                    step: "make the image's volumes".to_owned(),
+                    source,
+                })?;
             open_mount(&plan.staging)
                 .and_then(|place| file_system::attach(&tree, place))
                 .during(|| "mount the image")?;
@@ -164,8 +188,12 @@ pub(super) fn enter(plan: &Plan) -> Done {
             change_root(&plan.staging)?;
             let mut root = Root::here(false).during(|| "open /")?;
             for volume in &volumes {
-                let step = || format!("copy the image's volume {}", volume.path.display());
-                volume.fill(&mut root).during(step)?;
+                volume
+                    .fill(&mut root)
+                    .map_err(|source| RootfsError::Image {
+                        step: format!("copy the image's volume {}", volume.path.display()),
+                        source,
+                    })?;
             }
             kernels.put(&mut root)?;
             put_all(plan, trees, volumes, &mut root)?;

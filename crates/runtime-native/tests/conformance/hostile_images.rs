@@ -112,7 +112,7 @@ fn hostile_images_stay_inside() {
                     // Nothing of that name in the image: it is made there.
                     assert!(started.is_ok(), "{id}: {started:?} {text}");
                 }
-                Some(text) => assert_eq!(started, Err(StartContainerError::Create(text)), "{id}"),
+                Some(text) => assert_eq!(started, Err(StartContainerError::Start(text)), "{id}"),
                 None => {
                     started.unwrap_or_else(|error| panic!("{id}: {error}"));
                     let script = "echo x > /data/x; cat /etc/hosts; ls -d / /proc/1";

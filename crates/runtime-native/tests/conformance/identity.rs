@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use probelet_model::pod::User;
-use probelet_runtime::{Network, Runtime, StartContainerError};
+use probelet_model::security::Seccomp;
+use probelet_runtime::{ExecError, Network, Runtime, StartContainerError};
 use rustix::process::{Signal, kill_process};
 
 use crate::suite::*;
@@ -131,5 +132,71 @@ fn files_of_other_ids_are_real_where_there_are_many() {
         kill_process(world.dir.shim("ids").unwrap(), Signal::KILL).unwrap();
         world.runtime.remove_pod(&uid).await.unwrap();
         assert!(!world.path("data/run/ids").exists());
+    });
+}
+
+#[test]
+fn a_working_directory_may_be_closed_to_its_user() {
+    run(async {
+        let world = World::native();
+        let base = Layer::busybox(world.dir.path());
+        base.dir("root", 0o700);
+        let profiles = world.path("data/seccomp");
+        fs::create_dir_all(&profiles).unwrap();
+        fs::write(
+            profiles.join("all.json"),
+            r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#,
+        )
+        .unwrap();
+        let mut config = pod("closed", Network::Host, Vec::new());
+        config.namespaces.host_pid = true;
+        world.runtime.start_pod(config).await.unwrap();
+        let uid = "closed".into();
+        let of_node = Seccomp::Localhost("all.json".into());
+        for (name, seccomp, may_escalate) in [
+            ("plain", Seccomp::RuntimeDefault, true),
+            ("bound", Seccomp::RuntimeDefault, false),
+            ("of-node", of_node.clone(), true),
+            ("of-node-bound", of_node, false),
+        ] {
+            let script = "pwd > /dev/termination-log; exec sleep 1000";
+            let mut config = sh_on(&[&base], name, script);
+            config.name = name.into();
+            config.user.uid = Some(1000);
+            config.working_dir = Some("/root".into());
+            config.security.seccomp = seccomp;
+            config.security.may_escalate = may_escalate;
+            world.runtime.start_container(&uid, config).await.unwrap();
+            // The second command too.
+            for _ in 0..2 {
+                assert_eq!(world.output(&uid, name, "pwd").await, "/root", "{name}");
+            }
+            let written = world.path("data/run/closed/messages").join(name);
+            let main = eventually(async || {
+                let text = fs::read_to_string(&written).unwrap();
+                (!text.is_empty()).then_some(text)
+            });
+            assert_eq!(main.await, "/root\n", "{name}");
+        }
+        if ids() != Ids::Root {
+            return;
+        }
+        // What only this program may follow leads nobody to the host's files.
+        let script =
+            "cd /; rmdir /w; ln -s /proc/1/root /w; echo x > /dev/termination-log; exec sleep 1000";
+        let mut config = sh_on(&[&base], "out", script);
+        config.name = "out".into();
+        config.working_dir = Some("/w".into());
+        world.runtime.start_container(&uid, config).await.unwrap();
+        let written = world.path("data/run/closed/messages/out");
+        eventually(async || {
+            fs::metadata(&written)
+                .is_ok_and(|it| it.len() > 0)
+                .then_some(())
+        })
+        .await;
+        let refused = world.runtime.exec(&uid, &"out".into(), request("ls")).await;
+        let text = "chdir to working directory \"/w\": permission denied";
+        assert_eq!(refused, Err(ExecError::Command(text.into())));
     });
 }

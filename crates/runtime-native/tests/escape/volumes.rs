@@ -38,7 +38,7 @@ async fn planted(target: &str, path: &str) -> Result<String, StartContainerError
 fn leads_nowhere(target: &'static str, path: &'static str) {
     run(async {
         match planted(target, path).await {
-            Err(StartContainerError::Create(error)) => println!("{error}"),
+            Err(StartContainerError::Config(error)) => println!("{error}"),
             Err(error) => panic!("{error}"),
             Ok(seen) => panic!("mounted, and shows {seen}"),
         }
@@ -77,7 +77,7 @@ fn a_sub_path_does_not_go_up() {
         let mut config = prison.waiting("main");
         config.mounts = vec![sub_path("shared", "/mnt", "../../..")];
         let started = prison.world.runtime.start_container(&prison.pod, config);
-        assert!(matches!(started.await, Err(StartContainerError::Create(_))));
+        assert!(matches!(started.await, Err(StartContainerError::Config(_))));
     });
 }
 
@@ -94,7 +94,7 @@ fn a_sub_path_of_a_host_path_stays_in_it() {
         let mut config = prison.waiting("main");
         config.mounts = vec![sub_path("shared", "/mnt", "link")];
         let started = prison.world.runtime.start_container(&prison.pod, config);
-        assert!(matches!(started.await, Err(StartContainerError::Create(_))));
+        assert!(matches!(started.await, Err(StartContainerError::Config(_))));
     });
 }
 

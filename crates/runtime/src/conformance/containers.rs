@@ -2,8 +2,10 @@
 use crate::{ExecError, ExecRequest, Runtime, StartContainerError};
 use probelet_model::pod::User;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use super::layers::{Layer, sh_on};
 use super::world::*;
 
 pub async fn exit_codes_and_signals_are_exact<R: Runtime>(mut world: World<R>) {
@@ -40,7 +42,7 @@ pub async fn commands_that_cannot_be_executed_are_named<R: Runtime>(world: World
         ),
         (
             container("b", &["/no/such"]),
-            r#"exec: "/no/such": no such file or directory"#,
+            r#"exec: "/no/such": stat /no/such: no such file or directory"#,
         ),
         (
             container("c", &["/etc/passwd"]),
@@ -77,6 +79,58 @@ pub async fn commands_that_cannot_be_executed_are_named<R: Runtime>(world: World
     let text = r#"exec: "nosuch": executable file not found in $PATH"#;
     assert_eq!(failed, Err(ExecError::Command(text.into())));
     assert_eq!(world.runtime.pods().await.unwrap()[0].containers.len(), 1);
+}
+
+pub async fn what_the_kernel_does_not_execute_has_begun_and_ends_with_1<R: Runtime>(
+    mut world: World<R>,
+) {
+    let base = Layer::busybox(world.dir.path());
+    for (name, content) in [
+        ("script", "echo hi\n"),
+        ("lost", "#!/no/such\n"),
+        ("bin/found", ""),
+    ] {
+        base.file(name, content);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(base.path(name), mode).unwrap();
+    }
+    let pod = world.pod("noexec", Vec::new()).await;
+    world
+        .runtime
+        .start_container(&pod, sh_on(&[&base], "beside", "exec sleep 1000"))
+        .await
+        .unwrap();
+    let long = "x".repeat(200 * 1024);
+    for (name, argv, expect) in [
+        ("a", vec!["/script"], "exec /script: exec format error"),
+        ("b", vec!["/lost"], "exec /lost: no such file or directory"),
+        ("c", vec!["found"], "exec /bin/found: exec format error"),
+        (
+            "d",
+            vec!["true", &long],
+            "exec /bin/true: argument list too long",
+        ),
+    ] {
+        let argv: Vec<String> = argv.into_iter().map(str::to_owned).collect();
+        let mut config = sh_on(&[&base], name, "");
+        config.name = name.into();
+        config.argv = argv.clone();
+        config.env = vec![("PATH".into(), "/bin".into())];
+        world.runtime.start_container(&pod, config).await.unwrap();
+        let exit = world.exit(name).await;
+        assert_eq!((exit.code, exit.signal), (1, None), "{name}");
+        let path = crate::log_path("default", "pod-noexec", &pod, &name.into(), 0);
+        let log = fs::read_to_string(world.runtime.log_dir().join(path)).unwrap();
+        assert!(log.ends_with(&format!(" stderr F {expect}\n")), "{log}");
+        let request = ExecRequest {
+            argv,
+            ..request("")
+        };
+        let output = world.runtime.exec(&pod, &id("beside"), request).await;
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.exit_code, said), (1, format!("{expect}\n")));
+    }
 }
 
 pub async fn term_is_ignored_until_the_grace_is_over<R: Runtime>(mut world: World<R>) {

@@ -147,7 +147,7 @@ pub async fn hosts_and_resolv_conf_are_the_pods<R: Runtime>(world: World<R>) {
     let text = "volume \"v\": mount at /etc/hosts/: not a directory";
     assert_eq!(
         error,
-        StartContainerError::Create(text.into()),
+        StartContainerError::Start(text.into()),
         "the volume's, not the pod's"
     );
 

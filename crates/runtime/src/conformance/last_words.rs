@@ -118,7 +118,7 @@ pub async fn what_cannot_be_mounted_is_said<R: Runtime>(world: World<R>) {
         let error = world.runtime.start_container(&pod, config).await;
         assert_eq!(
             error,
-            Err(StartContainerError::Create(text.into())),
+            Err(StartContainerError::Start(text.into())),
             "{path}"
         );
     }

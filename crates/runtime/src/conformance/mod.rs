@@ -56,6 +56,7 @@ macro_rules! each_case {
             containers:
                 exit_codes_and_signals_are_exact
                 commands_that_cannot_be_executed_are_named
+                what_the_kernel_does_not_execute_has_begun_and_ends_with_1
                 term_is_ignored_until_the_grace_is_over
                 environment_directory_and_user
                 logs_have_the_cri_format_and_all_of_the_output

@@ -109,7 +109,7 @@ pub async fn no_sub_path_leads_out_of_its_volume<R: Runtime>(world: World<R>) {
         config.mounts = vec![part("v", "/m", path, false)];
         let text = format!("failed to {what} for volumeMount \"v\" of container \"main\"");
         let started = world.runtime.start_container(&uid, config).await;
-        assert_eq!(started, Err(StartContainerError::Create(text)), "{path}");
+        assert_eq!(started, Err(StartContainerError::Config(text)), "{path}");
     }
     assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);
     assert!(!Path::new("/nowhere").exists());
@@ -121,5 +121,5 @@ pub async fn no_sub_path_leads_out_of_its_volume<R: Runtime>(world: World<R>) {
     }];
     let started = world.runtime.start_container(&uid, config).await;
     let text = "volume \"v\": subPathExpr has not been expanded";
-    assert_eq!(started, Err(StartContainerError::Create(text.into())));
+    assert_eq!(started, Err(StartContainerError::Config(text.into())));
 }

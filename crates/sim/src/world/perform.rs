@@ -252,7 +252,7 @@ impl World {
             let reason = format!("pod {} has no sandbox", begins.pod);
             Err(ContainerFailure::Create(reason))
         } else if let Some(reason) = fails {
-            Err(ContainerFailure::Command(reason))
+            Err(ContainerFailure::Start(reason))
         } else {
             world.begin(&begins, now.wall, now.mono);
             if let Some(exit) = exit {

@@ -113,6 +113,20 @@ async fn a_log_that_is_not_there_is_said() {
 }
 
 #[tokio::test]
+async fn a_run_that_could_not_be_started_has_an_empty_log() {
+    let end = json!({"terminated": {"reason": "StartError", "exitCode": 128, "containerID": "probelet://x"}});
+    let ended = json!({"name": "c", "state": end, "restartCount": 1, "lastState": end});
+    let ground = Ground::with("true", &ended).await;
+    for query in ["", "previous=true", "follow=true&tailLines=3"] {
+        assert_eq!(log(&ground, query).await, (200, String::new()), "{query}");
+    }
+    let waits = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    let waits = json!({"name": "c", "state": waits, "restartCount": 1, "lastState": end});
+    let ground = Ground::with("true", &waits).await;
+    assert_eq!(log(&ground, "").await, (200, String::new()));
+}
+
+#[tokio::test]
 async fn a_log_of_many_megabytes_is_told_whole() {
     let ground = Ground::new().await;
     let text = format!("stdout F {}", "x".repeat(990));

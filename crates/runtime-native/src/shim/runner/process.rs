@@ -18,7 +18,8 @@ use super::slots::Slots;
 use super::{Command, MAX_ORDER, Order, Setting, Told};
 use crate::attempt::{self, Attempt};
 use crate::shim::command::{
-    CommandError, Environment, StandardStreams, Words, enter_dir, take_streams,
+    self, CommandError, Entered, Environment, NOT_EXECUTED, StandardStreams, Words, enter_dir,
+    enter_dir_early, take_streams,
 };
 use crate::shim::identity::Identity;
 use crate::shim::init;
@@ -31,7 +32,7 @@ use crate::{clock, text};
 pub(super) fn serve(setting: &Setting<'_>, channel: BorrowedFd<'_>, slots: &Slots) -> i32 {
     let ready = get_ready(setting, channel);
     let (ready, child_signals) = match ready {
-        Ok(child_signals) => (Ok(()), Some(child_signals)),
+        Ok((entered, child_signals)) => (Ok(entered), Some(child_signals)),
         Err(errno) => (Err(errno), None),
     };
     let mut process = Process {
@@ -50,7 +51,7 @@ pub(super) fn serve(setting: &Setting<'_>, channel: BorrowedFd<'_>, slots: &Slot
 }
 
 /// Becomes as far as possible what a command is to be. Answers with what tells of the ends of children.
-fn get_ready(setting: &Setting<'_>, channel: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn get_ready(setting: &Setting<'_>, channel: BorrowedFd<'_>) -> Result<(Entered, OwnedFd)> {
     let namespace = setting.user_namespace.unwrap_or(setting.init);
     setting.cgroup.join()?;
     sys::close_all_but(&[channel, setting.init, namespace])?;
@@ -68,14 +69,18 @@ fn get_ready(setting: &Setting<'_>, channel: BorrowedFd<'_>) -> Result<OwnedFd> 
         namespaces |= ThreadNameSpaceType::CONTROL_GROUP;
     }
     move_into_thread_name_spaces(setting.init, namespaces)?;
+    // It may be closed to the final user; whatever else is wrong with it, each command says for itself.
+    //
+    // Differs: upstream's runtimes look it up anew for each command.
+    let entered = enter_dir_early(setting.dir).unwrap_or(Entered::Denied);
     Identity::join(setting.user_namespace)?;
     init::join_keyring(&setting.config.id)?;
     if setting.confinement.can_be_put_on_early() {
-        put_on_confinement(setting)?;
+        put_on_confinement(setting, || ())?;
     }
     // Last, as a change of user undoes it. A shim that has died before leaves a closed channel.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    sys::child_signals()
+    Ok((entered, sys::child_signals()?))
 }
 
 fn cgroup_namespace(of: &str) -> Result<PathBuf> {
@@ -83,18 +88,19 @@ fn cgroup_namespace(of: &str) -> Result<PathBuf> {
     link.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
-fn put_on_confinement(setting: &Setting<'_>) -> Result<()> {
+fn put_on_confinement<T>(setting: &Setting<'_>, look_up: impl FnOnce() -> T) -> Result<T> {
     let Setting {
         identity,
         privilege,
         ..
     } = *setting;
-    setting.confinement.put_on(|| identity.set_ids(privilege))
+    let ids = || identity.set_ids(privilege);
+    setting.confinement.put_on(ids, look_up)
 }
 
 struct Process<'a> {
     setting: &'a Setting<'a>,
-    ready: Result<()>,
+    ready: Result<Entered>,
     child_signals: Option<OwnedFd>,
     stack: Stack,
     slots: &'a Slots,
@@ -219,7 +225,10 @@ impl Process<'_> {
         match serde_json::from_slice(json) {
             Ok(Order::Start(command)) => {
                 let told = match self.ready {
-                    Ok(()) => start(self.setting, &mut self.stack, self.slots, &command, &fds),
+                    Ok(entered) => {
+                        let stack = &mut self.stack;
+                        start(self.setting, entered, stack, self.slots, &command, &fds)
+                    }
                     Err(errno) => Told::Broken(command.key, not_entered(errno)),
                 };
                 drop(fds);
@@ -285,7 +294,7 @@ impl Process<'_> {
         let started = self
             .ready
             .map_err(|errno| ExecError::Runtime(not_entered(errno)))
-            .and_then(|()| {
+            .and_then(|entered| {
                 let words = Words::new(&attempt.request.argv, self.setting.env);
                 let words = words.map_err(|error| ExecError::Command(error.to_string()))?;
                 let fresh = self.attempts.prepare(attempt.id);
@@ -293,9 +302,10 @@ impl Process<'_> {
                 let (setting, stack) = (self.setting, &mut self.stack);
                 let mut failure = None;
                 let pid = sys::vfork_told(stack, fresh.slot.pid(), || {
-                    let env = setting.env;
-                    failure = Some(become_command(setting, true, &fresh.streams(), &words, env));
-                    127
+                    let streams = fresh.streams();
+                    let error =
+                        become_command(setting, entered, true, &streams, &words, setting.env);
+                    give_up(error, &mut failure)
                 });
                 let failure = failure.map(|error| error.to_string());
                 match pid {
@@ -343,6 +353,7 @@ fn not_entered(errno: Errno) -> String {
 /// Starts a command that is the shim's child.
 fn start(
     setting: &Setting<'_>,
+    entered: Entered,
     stack: &mut Stack,
     slots: &Slots,
     command: &Command,
@@ -374,8 +385,8 @@ fn start(
     };
     let mut failure = None;
     let pid = sys::vfork_sibling(stack, slots.newest(), || {
-        failure = Some(become_command(setting, false, &streams, &words, env));
-        127
+        let error = become_command(setting, entered, false, &streams, &words, env);
+        give_up(error, &mut failure)
     });
     match (pid, failure) {
         (Ok(pid), None) => Told::Begun(key, super::number(pid)),
@@ -389,6 +400,7 @@ fn start(
 /// Returns only if it fails.
 fn become_command(
     setting: &Setting<'_>,
+    entered: Entered,
     is_attempt: bool,
     streams: &StandardStreams<'_>,
     words: &Words,
@@ -400,9 +412,15 @@ fn become_command(
             uid: setting.identity.uid,
             reason: text::reason(errno),
         };
-        if !setting.confinement.can_be_put_on_early() {
-            put_on_confinement(setting).map_err(user)?;
-        }
+        let look_up = || {
+            enter_dir(setting.dir, entered)?;
+            words.look_up()
+        };
+        let path = if setting.confinement.can_be_put_on_early() {
+            look_up()?
+        } else {
+            put_on_confinement(setting, look_up).map_err(user)??
+        };
         if is_attempt {
             // All of its processes can be found below it as long as it lives: one that detaches itself becomes its
             // child.
@@ -413,9 +431,20 @@ fn become_command(
             set_parent_process_death_signal(Some(Signal::KILL)).map_err(user)?;
         }
         sys::unblock_signals();
-        enter_dir(setting.dir)
+        Ok(words.execute(path, env))
     };
-    attempt().err().unwrap_or_else(|| words.execute(env))
+    attempt().unwrap_or_else(|error| error)
+}
+
+/// What is left to a process that has not become a command: to say why, where upstream's runtimes would, and to end
+/// with this exit code.
+fn give_up(error: CommandError, failure: &mut Option<CommandError>) -> i32 {
+    if matches!(error, CommandError::Execute { .. }) {
+        command::say(&error);
+        return NOT_EXECUTED;
+    }
+    *failure = Some(error);
+    127
 }
 
 /// On a terminal, `TERM` is what upstream says it is, whatever the container's is.
