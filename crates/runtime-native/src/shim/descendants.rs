@@ -33,13 +33,9 @@ struct Seen {
 ///
 /// The number of `root` comes from `parent`, and whoever traces that may have named anybody; so it is looked at.
 pub(super) fn end_with_root(root: Pid, parent: Pid, orphans_are_reaped: bool) -> i32 {
-    let Ok(root_handle) = pidfd_open(root, PidfdFlags::empty()) else {
+    let Some(root_handle) = child_of(parent, root) else {
         return 0;
     };
-    let seen = look_at(root.as_raw_nonzero().get());
-    if seen.is_none_or(|seen| seen.parent != parent.as_raw_nonzero().get()) {
-        return 0;
-    }
     let _gone = pidfd_send_signal(&root_handle, Signal::STOP);
     let killed = kill_all(|processes| below(root.as_raw_nonzero().get(), processes));
     let _gone = pidfd_send_signal(&root_handle, Signal::KILL);
@@ -47,6 +43,20 @@ pub(super) fn end_with_root(root: Pid, parent: Pid, orphans_are_reaped: bool) ->
         wait_until_reaped(&killed);
     }
     0
+}
+
+/// The same for `root` alone, where no child can be forked.
+pub(super) fn end_alone(root: Pid, parent: Pid) {
+    if let Some(root) = child_of(parent, root) {
+        let _gone = pidfd_send_signal(&root, Signal::KILL);
+    }
+}
+
+/// A handle to a process, if it is a child of `parent`.
+fn child_of(parent: Pid, pid: Pid) -> Option<OwnedFd> {
+    let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let seen = look_at(pid.as_raw_nonzero().get())?;
+    (seen.parent == parent.as_raw_nonzero().get()).then_some(handle)
 }
 
 /// A mount namespace. As long as this is there, the kernel gives its number to no other.

@@ -280,7 +280,6 @@ impl Runner {
         match self.slots.end(id) {
             Found::Ending(command) => {
                 let (runner, are_reaped) = (self.process.pid, self.orphans_are_reaped);
-                // Without one, it ends by itself or with its container.
                 if let Ok(by) = sys::fork(Fresh::Nothing, || {
                     descendants::end_with_root(command, runner, are_reaped)
                 }) {
@@ -292,6 +291,7 @@ impl Runner {
                     });
                     return None;
                 }
+                descendants::end_alone(command, runner);
                 self.order(&Order::Ended(id), Vec::new());
                 Some(Ending::Gone)
             }

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use crate::sys::SharedNumbers;
 
-/// How many attempts there may be at a time; the next waits.
+/// How many attempts there may be at a time; more are refused.
 const COUNT: usize = 64;
 const FIELDS: usize = 3;
 
